@@ -1,0 +1,73 @@
+# turntrace: everything a person needs is one word here. `make help` lists the words.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+ONCE ?=
+
+SOURCES := src reference tests benchmarks
+LIMITED := --universal --python-version 3.11 --generate-hashes --custom-compile-command "make requirements" -q
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo format check lint types imports test bench requirements clean
+
+help: ## list these words
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
+
+$(BIN)/uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "turntrace needs Python 3.11 or newer; say make PYTHON=python3.12, for example"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(VENV)/app.stamp: $(BIN)/uv requirements/app.txt pyproject.toml reference/renovation/pyproject.toml
+	$(UV) pip install -q --python $(BIN)/python --compile-bytecode --require-hashes -r requirements/app.txt
+	$(UV) pip install -q --python $(BIN)/python --no-deps -e . -e reference/renovation
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/app.stamp requirements/dev.txt requirements/sqlalchemy20.txt
+	$(UV) pip install -q --python $(BIN)/python --compile-bytecode --require-hashes -r requirements/dev.txt
+	$(UV) pip install -q --python $(BIN)/python --compile-bytecode --require-hashes \
+	  --target $(VENV)/sqlalchemy20 -r requirements/sqlalchemy20.txt
+	@touch $@
+
+setup: $(VENV)/app.stamp ## what running needs, in .venv
+
+setup-dev: $(VENV)/dev.stamp ## what developing needs, in .venv
+
+demo: setup ## one real conversation, traced and shown (ONCE=1: end by itself)
+	@$(BIN)/python -m renovation.demo $(if $(ONCE),--once)
+
+format: setup-dev ## lay the code out
+	$(BIN)/ruff format -q $(SOURCES)
+	$(BIN)/ruff check -q --fix $(SOURCES) || true
+
+lint: setup-dev ## format and rules of style
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+
+types: setup-dev ## strict types
+	$(BIN)/mypy
+
+imports: setup-dev ## who may import whom
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+check: lint types imports ## all that needs no running
+
+test: setup-dev ## the whole suite
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: setup-dev ## what it costs, beside the official SDK
+	$(BIN)/python benchmarks/span.py
+	$(BIN)/python benchmarks/encode.py
+
+requirements: $(BIN)/uv ## pin anew what pyproject.toml and requirements/*.in ask for
+	$(UV) pip compile $(LIMITED) --no-emit-package turntrace --upgrade reference/renovation/pyproject.toml -o requirements/app.txt
+	$(UV) pip compile $(LIMITED) --upgrade requirements/dev.in -o requirements/dev.txt
+	$(UV) pip compile $(LIMITED) --upgrade requirements/sqlalchemy20.in -o requirements/sqlalchemy20.txt
+	$(UV) pip compile $(LIMITED) --upgrade requirements/uv.in -o requirements/uv.txt
+
+clean: ## forget the environment and what was made here
+	rm -rf $(VENV) var build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

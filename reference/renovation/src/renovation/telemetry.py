@@ -1,0 +1,35 @@
+"""The only file that knows about tracing: the rest of the backend calls these functions."""
+
+import turntrace
+
+
+def init_telemetry() -> None:
+    """Switch tracing on; called before the application is put together."""
+    turntrace.configure(service_name="renovation")
+    turntrace.instrument()
+
+
+def shutdown_telemetry() -> None:
+    """Deliver what was recorded; called last, when nothing else can happen any more."""
+    turntrace.configure().shutdown(timeout_seconds=2.0)
+
+
+def bind_request(request_id: str) -> None:
+    """Put the id of the HTTP request or Socket.IO event on every span that follows."""
+    turntrace.bind(request_id=request_id)
+
+
+def bind_conversation(
+    session_id: str,
+    user_id: str | None,
+    room_id: str | None,
+    phase: str | None,
+) -> None:
+    """Put the conversation on every span that follows; `None` is what is not known yet."""
+    turntrace.bind(
+        session_id=session_id,
+        user_id=user_id,
+        room_id=room_id,
+        phase=phase,
+        **({"renovation.phase": phase} if phase is not None else {}),
+    )

@@ -1,0 +1,179 @@
+"""What a span is and what is worth saying beside its bar, read from its attributes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from turntrace import attributes as keys
+from turntrace.cli.wording import clean, dollars, duration, tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MODEL_CALLS = frozenset({"chat", "generate_content", "text_completion", "embeddings"})
+_KEY_VALUE_STORES = frozenset({"redis", "valkey", "memcached"})
+_QUIET_OUTCOMES = frozenset({"ok", "error"})
+"""Outcomes that need no word: the first is the rule, the second is said by the error itself."""
+
+
+class Tag(NamedTuple):
+    """The kind of a span in the page's language: letters first, then a colour."""
+
+    letters: str
+    colour: str
+
+
+HTTP = Tag("HTTP", "bright_blue")
+SOCKET = Tag("SOCK", "blue")
+MODEL = Tag("AI", "magenta")
+TOOL = Tag("TOOL", "cyan")
+SQL = Tag("SQL", "yellow")
+KEY_VALUE = Tag("KV", "yellow")
+JOB = Tag("JOB", "green")
+STEP = Tag("STEP", "bright_black")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens and money; None where nobody said."""
+
+    input_tokens: float | None = None
+    output_tokens: float | None = None
+    cost_usd: float | None = None
+
+    def __bool__(self) -> bool:
+        return self != _NO_USAGE
+
+    def plus(self, other: Usage) -> Usage:
+        """Return the sum, where None adds nothing."""
+        return Usage(
+            input_tokens=_sum(self.input_tokens, other.input_tokens),
+            output_tokens=_sum(self.output_tokens, other.output_tokens),
+            cost_usd=_sum(self.cost_usd, other.cost_usd),
+        )
+
+    def words(self) -> list[str]:
+        """Say it: ``8,282→364 tok`` and ``$0.00201``."""
+        said = []
+        if self.input_tokens is not None or self.output_tokens is not None:
+            said.append(f"{tokens(self.input_tokens or 0)}→{tokens(self.output_tokens or 0)} tok")
+        if self.cost_usd is not None:
+            said.append(dollars(self.cost_usd))
+        return said
+
+
+_NO_USAGE = Usage()
+
+
+def tag_of(span: Mapping[str, Any]) -> Tag:
+    """Return the kind of a span; the most telling layer wins."""
+    facts = span["attributes"]
+    operation = _text(span, keys.GEN_AI_OPERATION_NAME)
+    system = _text(span, keys.DB_SYSTEM_NAME) or _text(span, keys.DB_SYSTEM)
+    messaging = _text(span, keys.MESSAGING_SYSTEM)
+    if operation == "execute_tool" or keys.GEN_AI_TOOL_NAME in facts or keys.AI_TOOL_NAME in facts:
+        tag = TOOL
+    elif operation in _MODEL_CALLS or (not operation and keys.AI_MODEL in facts):
+        tag = MODEL
+    elif operation:
+        tag = STEP
+    elif system:
+        tag = KEY_VALUE if system in _KEY_VALUE_STORES else SQL
+    elif messaging == keys.SOCKETIO_SYSTEM or keys.SOCKET_EVENT in facts:
+        tag = SOCKET
+    elif messaging:
+        tag = JOB
+    elif keys.HTTP_REQUEST_METHOD in facts or keys.HTTP_METHOD in facts:
+        tag = HTTP
+    else:
+        tag = STEP
+    return tag
+
+
+def usage_of(span: Mapping[str, Any]) -> Usage:
+    """Return what a span itself says it used."""
+    return Usage(
+        input_tokens=_number(span, keys.GEN_AI_USAGE_INPUT_TOKENS, keys.AI_USAGE_PROMPT_TOKENS),
+        output_tokens=_number(
+            span, keys.GEN_AI_USAGE_OUTPUT_TOKENS, keys.AI_USAGE_COMPLETION_TOKENS
+        ),
+        cost_usd=_number(span, keys.AI_COST_ESTIMATED_USD),
+    )
+
+
+def first_chunk_ns(span: Mapping[str, Any]) -> float | None:
+    """Return how long after its start a model call's answer began, in nanoseconds."""
+    seconds = _number(span, keys.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK)
+    if seconds is not None:
+        return seconds * 1e9
+    milliseconds = _number(span, keys.AI_STREAM_FIRST_TOKEN_MS)
+    return None if milliseconds is None else milliseconds * 1e6
+
+
+def first_token_ns(span: Mapping[str, Any]) -> float | None:
+    """Return how long after a turn's start its client got the first token, in nanoseconds."""
+    milliseconds = _number(span, keys.TURN_FIRST_TOKEN_MS)
+    return None if milliseconds is None else milliseconds * 1e6
+
+
+def facts_of(span: Mapping[str, Any], *, parent_service: str | None) -> list[str]:
+    """Return what stands beside the bar, the most telling first.
+
+    Quiet when all is well, and never what the name says already.
+    """
+    said: list[str] = []
+    if span["status"]["code"] == "error":
+        said.append(_error(span))
+    outcome = _text(span, keys.TURN_OUTCOME)
+    if outcome and (outcome not in _QUIET_OUTCOMES or not said):
+        said.append(outcome)
+    if (first_token := first_token_ns(span)) is not None:
+        said.append(f"first token {duration(first_token)}")
+    tag = tag_of(span)
+    if tag is MODEL:
+        said += usage_of(span).words()
+        first_chunk = first_chunk_ns(span)
+        if first_chunk is not None:
+            said.append(f"first {duration(first_chunk)}")
+    said += [
+        word
+        for key in (
+            keys.GEN_AI_TOOL_NAME,
+            keys.GEN_AI_REQUEST_MODEL if tag is MODEL else keys.AI_TOOL_NAME,
+            keys.DB_QUERY_SUMMARY,
+            keys.DB_COLLECTION_NAME,
+            keys.HTTP_RESPONSE_STATUS_CODE,
+        )
+        if (word := _text(span, key)) and word not in clean(span["name"]) and word not in said
+    ]
+    if parent_service is not None and parent_service != span["service"]:
+        said.append(f"in {clean(span['service'])}")
+    if span["is_orphan"]:
+        said.append("parent not here")
+    return said
+
+
+def _error(span: Mapping[str, Any]) -> str:
+    kind = _text(span, keys.ERROR_TYPE)
+    for event in span["events"]:
+        kind = kind or clean(str(event["attributes"].get(keys.EXCEPTION_TYPE, "")))
+    return f"error {kind.rpartition('.')[2]}".rstrip()
+
+
+def _text(span: Mapping[str, Any], key: str) -> str:
+    value = span["attributes"].get(key)
+    return "" if value is None else clean(str(value))
+
+
+def _number(span: Mapping[str, Any], *names: str) -> float | None:
+    """Return the first of the attributes that is a number, not below zero."""
+    for name in names:
+        value = span["attributes"].get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+            return float(value)
+    return None
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return one if other is None else other if one is None else one + other

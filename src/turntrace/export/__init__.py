@@ -1,0 +1,1 @@
+"""Encodes finished spans as OTLP, and sends them until they are acknowledged."""

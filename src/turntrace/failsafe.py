@@ -1,0 +1,72 @@
+"""Telemetry never breaks the app: what fails inside it is counted and said once, then swallowed."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+logger = logging.getLogger("turntrace")
+
+_seen: dict[tuple[str, type[BaseException]], int] = {}
+_MAX_PLACES = 1000
+
+
+def swallowed(place: str, error: BaseException) -> None:
+    """Count an error of our own at ``place`` and log its type the first time, without its text.
+
+    The text is left out because an exception of a traced library may quote what a user typed.
+    """
+    key = (place, type(error))
+    count = _seen.get(key, 0)
+    if count == 0 and len(_seen) >= _MAX_PLACES:
+        return
+    _seen[key] = count + 1
+    if count == 0:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        line = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown line"
+        logger.warning(
+            "turntrace: %s failed with %s at %s; the app is not affected, this part of the trace"
+            " is missing. Said once per kind; please report it.",
+            place,
+            type(error).__qualname__,
+            line,
+        )
+
+
+def failures() -> dict[str, int]:
+    """Return how often each place swallowed an error, as ``{"place: Type": count}``."""
+    return {f"{place}: {kind.__qualname__}": count for (place, kind), count in _seen.items()}
+
+
+class Guarded:
+    """Context manager that lets no ``Exception`` of our own code out.
+
+    Example:
+        >>> with Guarded("example"):
+        ...     raise KeyError("never seen by the app")
+    """
+
+    __slots__ = ("_place",)
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        """Swallow what is an ``Exception``; let cancellation and exits through."""
+        if error is None or not isinstance(error, Exception):
+            return False
+        swallowed(self._place, error)
+        return True

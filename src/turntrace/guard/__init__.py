@@ -1,0 +1,1 @@
+"""What may leave the process: known keys in known types, nothing a user typed."""

@@ -1,0 +1,76 @@
+"""Names that may stand in a span: what the app registered, never what a client made up."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import Any
+
+OTHER = "*"
+"""Stands for an event or namespace that only a catch-all takes."""
+
+RESERVED = frozenset({"connect", "disconnect"})
+
+_PLAIN = re.compile(r"[A-Za-z][\w:./-]{0,63}", re.ASCII)
+_MAX_NAMES = 1000
+
+
+def handled_name(server: Any, namespace: str, event: object) -> str | None:
+    """Return the name of a received event as its handler was registered.
+
+    ``*`` if only a catch-all takes it, None if nobody does.
+    """
+    if not isinstance(event, str):
+        return None
+    catch_all = False
+    for place in (namespace, OTHER):
+        handlers = server.handlers.get(place) or {}
+        if event in handlers and event not in RESERVED:
+            return event
+        catch_all = catch_all or OTHER in handlers
+        if event in RESERVED and event in handlers:
+            catch_all = True
+    for place in (namespace, OTHER):
+        handler = server.namespace_handlers.get(place)
+        if handler is None:
+            continue
+        if event not in RESERVED and callable(getattr(type(handler), f"on_{event}", None)):
+            return event
+        if _has_own_trigger(handler):
+            catch_all = True
+    return OTHER if catch_all else None
+
+
+def _has_own_trigger(handler: Any) -> bool:
+    return not type(handler).trigger_event.__module__.startswith("socketio.")
+
+
+def namespace_name(server: Any, namespace: str) -> str:
+    """Return ``namespace`` if the app registered it, ``*`` otherwise."""
+    if namespace in server.handlers or namespace in server.namespace_handlers:
+        return namespace
+    allowed = getattr(server, "namespaces", None)
+    if allowed and allowed != OTHER and namespace in allowed:
+        return namespace
+    return namespace if namespace == "/" else OTHER
+
+
+class EmittedNames:
+    """Judges the names of emitted events once each and remembers at most 1,000 of them."""
+
+    def __init__(self, token_patterns: tuple[str, ...]) -> None:
+        self._patterns = token_patterns
+        self._known: dict[str, tuple[str, bool]] = {}
+
+    def judge(self, event: object) -> tuple[str, bool]:
+        """Return the name for a span and whether the event carries a token."""
+        if not isinstance(event, str):
+            return OTHER, False
+        known = self._known.get(event)
+        if known is None:
+            name = event if _PLAIN.fullmatch(event) and len(self._known) < _MAX_NAMES else OTHER
+            is_token = any(fnmatchcase(event, pattern) for pattern in self._patterns)
+            known = (name, is_token)
+            if len(self._known) < _MAX_NAMES:
+                self._known[event] = known
+        return known

@@ -1,0 +1,191 @@
+"""One CLIENT span per statement that SQLAlchemy executes, 2.0 and 2.1, sync and async."""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+
+from turntrace import attributes as keys
+from turntrace.conversation import failed
+from turntrace.failsafe import Guarded
+from turntrace.record.turn_summary import current_turn
+
+SCOPE = "turntrace.sqlalchemy"
+
+_OPEN = "_turntrace_span"
+_SYSTEMS = {"mssql": "microsoft.sql_server", "oracle": "oracle.db"}
+_MAX_STATEMENT = 2048
+
+# A statement is shown only if it is made of these alone: names, operators and placeholders.
+# Whatever could hold a value (a quote, a number, a comment, a dollar quote) hides the text.
+# Possessive throughout, so that no statement takes more than linear time.
+_PLAIN = re.compile(
+    r"""(?: [A-Za-z_]\w*+       # a keyword or a name
+        |   `[A-Za-z_]\w*+`     # a quoted name
+        |   [\s.,()*=<>!+|?\[\]]
+        |   -(?!-) | /(?!\*)
+        |   ::?[A-Za-z_]\w*+    # :name or ::type
+        |   %\([A-Za-z_]\w*+\)s | %s | \$\d{1,4}
+        )*+""",
+    re.ASCII | re.VERBOSE,
+)
+_UNTIL_VALUE = re.compile(r"[^'$#]*?(?=['$#]|--|/\*|\Z)", re.DOTALL)
+_FIRST_WORD = re.compile(r"\s*([A-Za-z]+)")
+_TABLE = re.compile(
+    r"\b(?:FROM|INTO|UPDATE|TABLE|JOIN)\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?"
+    r"(?:[\"`\[]?\w+[\"`\]]?\.)?[\"`\[]?([A-Za-z_]\w*)",
+    re.IGNORECASE | re.ASCII,
+)
+_OPERATIONS = frozenset(
+    {
+        "ALTER",
+        "ANALYZE",
+        "BEGIN",
+        "CALL",
+        "COMMIT",
+        "COPY",
+        "CREATE",
+        "DELETE",
+        "DROP",
+        "EXECUTE",
+        "EXPLAIN",
+        "GRANT",
+        "INSERT",
+        "LOCK",
+        "MERGE",
+        "PRAGMA",
+        "RELEASE",
+        "REPLACE",
+        "REVOKE",
+        "ROLLBACK",
+        "SAVEPOINT",
+        "SELECT",
+        "SET",
+        "SHOW",
+        "TRUNCATE",
+        "UPDATE",
+        "VACUUM",
+        "VALUES",
+        "WITH",
+    }
+)
+
+
+class Statement(NamedTuple):
+    """What a span says of a statement."""
+
+    name: str
+    attributes: dict[str, Any]
+
+
+@lru_cache(maxsize=2048)
+def describe(text: str, system: str) -> Statement:
+    """Return name and attributes of a statement; cached, statements of an app are few."""
+    word = _FIRST_WORD.match(text)
+    operation = word.group(1).upper() if word else ""
+    if operation not in _OPERATIONS:
+        operation = "SQL"
+    table = _table(text) if operation != "PRAGMA" else ""
+    summary = f"{operation} {table}" if table else operation
+    values: dict[str, Any] = {
+        keys.DB_SYSTEM_NAME: _SYSTEMS.get(system, system),
+        keys.DB_SYSTEM: system,
+        keys.DB_QUERY_SUMMARY: summary,
+    }
+    if operation != "SQL":
+        values[keys.DB_OPERATION_NAME] = values[keys.DB_OPERATION] = operation
+    if table:
+        values[keys.DB_COLLECTION_NAME] = values[keys.DB_SQL_TABLE] = table
+    if len(text) <= _MAX_STATEMENT and _PLAIN.fullmatch(text):
+        values[keys.DB_QUERY_TEXT] = values[keys.DB_STATEMENT] = " ".join(text.split())
+    return Statement(summary, values)
+
+
+def _table(text: str) -> str:
+    """Return the first table named before anything that could be a value."""
+    head = _UNTIL_VALUE.match(text)
+    found = _TABLE.search(head.group() if head else "")
+    if found is None or text.count('"', 0, found.start()) % 2:
+        return ""
+    return found.group(1)
+
+
+def _before(
+    connection: Any, _cursor: Any, statement: str, _parameters: Any, context: Any, _many: bool
+) -> None:
+    if context is None:
+        return
+    with Guarded("the start of an SQL span"):
+        described = describe(statement, connection.dialect.name)
+        span = trace.get_tracer(SCOPE).start_span(
+            described.name, None, SpanKind.CLIENT, described.attributes
+        )
+        url = connection.engine.url
+        if url.host:
+            span.set_attribute(keys.SERVER_ADDRESS, url.host)
+            if url.port:
+                span.set_attribute(keys.SERVER_PORT, url.port)
+        if url.database and url.host:
+            span.set_attribute(keys.DB_NAMESPACE, url.database)
+        setattr(context, _OPEN, (span, time.perf_counter()))
+
+
+def _after(
+    _connection: Any, _cursor: Any, _statement: str, _parameters: Any, context: Any, _many: bool
+) -> None:
+    _end(context, None)
+
+
+def _error(exception_context: Any) -> None:
+    _end(exception_context.execution_context, exception_context.original_exception)
+
+
+def _end(context: Any, error: BaseException | None) -> None:
+    opened = getattr(context, _OPEN, None)
+    if opened is None:
+        return
+    with Guarded("the end of an SQL span"):
+        delattr(context, _OPEN)
+        span, started = opened
+        milliseconds = (time.perf_counter() - started) * 1000
+        turn = current_turn()
+        if turn is not None:
+            turn.used_database(milliseconds)
+        span.set_attribute(keys.DB_QUERY_DURATION_MS, round(milliseconds, 3))
+        if error is not None and isinstance(error, Exception):
+            failed(span, error)
+        span.end()
+
+
+class _SqlalchemyInstrumentation:
+    """Listens on the ``Engine`` class: engines made before and after are both covered."""
+
+    def instrument(self) -> None:
+        from sqlalchemy import event
+        from sqlalchemy.engine import Engine
+
+        for name, listener in _listeners():
+            event.listen(Engine, name, listener)
+
+    def uninstrument(self) -> None:
+        from sqlalchemy import event
+        from sqlalchemy.engine import Engine
+
+        for name, listener in _listeners():
+            event.remove(Engine, name, listener)
+
+
+def _listeners() -> tuple[tuple[str, Any], ...]:
+    return (
+        ("before_cursor_execute", _before),
+        ("after_cursor_execute", _after),
+        ("handle_error", _error),
+    )
+
+
+INSTRUMENTATION = _SqlalchemyInstrumentation()

@@ -1,0 +1,182 @@
+"""The OpenTelemetry tracer provider: hands out tracers and passes ended spans on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from opentelemetry import trace as trace_api
+
+from turntrace.clock import Clock, IdGenerator, RandomIds, SystemClock
+from turntrace.failsafe import Guarded, swallowed
+from turntrace.record.local_trace import RANDOM, LocalTrace, Verdict
+from turntrace.record.span_record import AttributeValue, Scope
+from turntrace.record.tracer import Tracer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry.trace import SpanContext, SpanKind
+
+    from turntrace.record.span import Span
+
+
+class Resource:
+    """Attributes of the whole process, as ``provider.resource`` offers them to other libraries."""
+
+    __slots__ = ("attributes", "schema_url")
+
+    def __init__(self, attributes: Mapping[str, AttributeValue]) -> None:
+        self.attributes = dict(attributes)
+        self.schema_url = ""
+
+
+class RootDecision(Protocol):
+    """Decides a local trace by what is known when its root starts."""
+
+    def __call__(
+        self,
+        trace_id: int,
+        remote_parent: SpanContext | None,
+        name: str,
+        kind: SpanKind,
+        attributes: Mapping[str, object] | None,
+    ) -> Verdict:
+        """Return the verdict; called once for each local root, on the app's thread."""
+        ...
+
+
+class SpanProcessor(Protocol):
+    """The part of the SDK's SpanProcessor that we call."""
+
+    def on_start(self, span: Span, parent_context: object = None) -> None:
+        """See every span that starts."""
+        ...
+
+    def on_end(self, span: Span) -> None:
+        """See every span that ended."""
+        ...
+
+    def shutdown(self) -> None:
+        """Let go of everything."""
+        ...
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Hand on what is held."""
+        ...
+
+
+def keep_all(
+    trace_id: int,  # noqa: ARG001 - the signature of RootDecision
+    remote_parent: SpanContext | None,  # noqa: ARG001 - the signature of RootDecision
+    name: str,  # noqa: ARG001 - the signature of RootDecision
+    kind: SpanKind,  # noqa: ARG001 - the signature of RootDecision
+    attributes: Mapping[str, object] | None,  # noqa: ARG001 - the signature of RootDecision
+) -> Verdict:
+    """Keep every trace."""
+    return Verdict(keep=True, reason="all", probability=1.0)
+
+
+class TracerProvider(trace_api.TracerProvider):
+    """Makes spans and gives each one that ended to ``sink``, on the thread that ended it.
+
+    ``sink`` and ``decide`` may raise: what they raise is counted and swallowed here, so that no
+    error of a later stage ever reaches the app.
+    """
+
+    def __init__(
+        self,
+        resource: Resource,
+        sink: Callable[[Span], None],
+        *,
+        decide: RootDecision = keep_all,
+        clock: Clock | None = None,
+        ids: IdGenerator | None = None,
+    ) -> None:
+        self.resource = resource
+        clock = clock or SystemClock()
+        ids = ids or RandomIds()
+        self.now_ns = clock.now_ns
+        self.new_trace_id = ids.new_trace_id
+        self.new_span_id = ids.new_span_id
+        self.force_flush_stages: Callable[[float], bool] = lambda _timeout_seconds: True
+        self.shutdown_stages: Callable[[], object] = lambda: None
+        self._sink = sink
+        self._decide = decide
+        self.processors: tuple[SpanProcessor, ...] = ()
+        self._closed = False
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Mapping[str, Any] | None = None,  # noqa: ARG002 - scope attributes are not kept
+    ) -> trace_api.Tracer:
+        """Return a tracer for one instrumentation scope; a no-op one after ``shutdown``."""
+        if self._closed:
+            return trace_api.NoOpTracer()
+        scope = Scope(
+            instrumenting_module_name or "", instrumenting_library_version or "", schema_url or ""
+        )
+        return Tracer(self, scope)
+
+    def new_local_trace(
+        self,
+        trace_id: int,
+        remote_parent: SpanContext | None,
+        name: str,
+        kind: SpanKind,
+        attributes: Mapping[str, object] | None,
+    ) -> LocalTrace:
+        """Start a local trace with its verdict; a decision that fails keeps the trace."""
+        try:
+            verdict = self._decide(trace_id, remote_parent, name, kind, attributes)
+        except Exception as error:  # noqa: BLE001 - telemetry never breaks the app
+            swallowed("the sampling decision", error)
+            verdict = Verdict(keep=True, reason="decision failed", probability=1.0)
+        if remote_parent is None:
+            return LocalTrace(trace_id, verdict)
+        return LocalTrace(
+            trace_id,
+            verdict,
+            is_random=bool(remote_parent.trace_flags & RANDOM),
+            trace_state=remote_parent.trace_state,
+        )
+
+    def on_start(self, span: Span) -> None:
+        """Show a started span to the processors that others added."""
+        for processor in self.processors:
+            with Guarded("a span processor's on_start"):
+                processor.on_start(span)
+
+    def on_end(self, span: Span) -> None:
+        """Pass an ended span on; called exactly once for each span."""
+        try:
+            self._sink(span)
+        except Exception as error:  # noqa: BLE001 - telemetry never breaks the app
+            swallowed("the pipeline", error)
+        for processor in self.processors:
+            with Guarded("a span processor's on_end"):
+                processor.on_end(span)
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        """Show spans to another processor too; it must not rely on SDK internals."""
+        self.processors = (*self.processors, span_processor)
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Wait until every span that ended has been acknowledged; False if time ran out."""
+        done = self.force_flush_stages(timeout_millis / 1000)
+        for processor in self.processors:
+            with Guarded("a span processor's force_flush"):
+                done = bool(processor.force_flush(timeout_millis)) and done
+        return done
+
+    def shutdown(self) -> None:
+        """Flush and close; tracers asked for later do nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self.shutdown_stages()
+        for processor in self.processors:
+            with Guarded("a span processor's shutdown"):
+                processor.shutdown()

@@ -1,0 +1,1 @@
+"""Keep, drop or wait: ``rules`` decides on facts alone, ``stage`` joins it to the recorder."""

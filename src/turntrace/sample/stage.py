@@ -1,0 +1,51 @@
+"""The sampling stage: asks the policy once for each local trace and lets kept spans through."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry.trace import SpanKind
+
+from turntrace.sample.rules import Facts, SamplingPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry.trace import SpanContext
+
+    from turntrace.record.local_trace import Verdict
+    from turntrace.record.span import Span
+
+
+class SampleStage:
+    """Stands between the recorder and the guard."""
+
+    def __init__(self, policy: SamplingPolicy, following: Callable[[Span], None]) -> None:
+        self._policy = policy
+        self._following = following
+        self.sampled_out = 0
+        """Spans of traces that were not kept."""
+
+    def decide(
+        self,
+        trace_id: int,
+        remote_parent: SpanContext | None,  # noqa: ARG002 - a remote flag never forces a keep
+        name: str,
+        kind: SpanKind,
+        attributes: Mapping[str, object] | None,  # noqa: ARG002 - the rules of a later form read them
+    ) -> Verdict:
+        """Decide a local trace when its root starts."""
+        return self._policy.decide(
+            Facts(
+                trace_id=trace_id,
+                name=name,
+                is_server=kind in (SpanKind.SERVER, SpanKind.CONSUMER),
+            )
+        )
+
+    def on_end(self, span: Span) -> None:
+        """Pass an ended span on if its trace is kept, count it otherwise."""
+        if span.local_trace.verdict.keep:
+            self._following(span)
+        else:
+            self.sampled_out += 1

@@ -1,0 +1,1 @@
+"""Where received spans live: contracts, and the implementations that keep them."""

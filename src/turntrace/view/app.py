@@ -1,0 +1,97 @@
+"""The view as one ASGI app: gates, then routes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from turntrace.errors import StoreError
+from turntrace.view.api import TraceApi
+from turntrace.view.body import BodyLimits
+from turntrace.view.gate import HostGate, TokenGate
+from turntrace.view.receiver import Receiver
+from turntrace.view.refusal import refusal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from starlette.requests import Request
+
+    from turntrace.store.contract import TraceStore
+
+_OTHER_SIGNALS = {"/v1/metrics": "metrics", "/v1/logs": "logs"}
+
+
+def build_app(
+    store: TraceStore,
+    *,
+    token: str | None = None,
+    is_loopback: bool = True,
+    limits: BodyLimits | None = None,
+    keep_requests: Path | None = None,
+) -> Starlette:
+    """Return the app over a store, which stays the property of the caller.
+
+    Args:
+        store: where spans go and come from.
+        token: what every request must carry; none is asked for without it.
+        is_loopback: serve only requests whose Host header names this machine's loopback.
+        limits: how much of a request is read.
+        keep_requests: an existing directory that gets every body received.
+    """
+    receiver = Receiver(store, limits=limits or BodyLimits(), keep_requests=keep_requests)
+    api = TraceApi(store)
+    gates = []
+    if is_loopback:
+        gates.append(Middleware(HostGate))
+    if token is not None:
+        gates.append(Middleware(TokenGate, token=token))
+    app = Starlette(
+        routes=[
+            Route("/", _front, methods=["GET"]),
+            Route("/v1/traces", receiver.receive, methods=["POST"]),
+            Route("/api/traces", api.recent, methods=["GET"]),
+            Route("/api/traces/{trace_id}", api.trace, methods=["GET"]),
+            Route("/api/health", api.health, methods=["GET"]),
+        ],
+        middleware=gates,
+        exception_handlers={
+            HTTPException: _refuse_http,
+            StoreError: _refuse_store,
+            Exception: _refuse_internal,
+        },
+    )
+    app.router.redirect_slashes = False  # exporters follow no redirect
+    return app
+
+
+async def _front(request: Request) -> Response:  # noqa: ARG001 - an endpoint's signature
+    return PlainTextResponse(
+        "turntrace view: POST /v1/traces, GET /api/traces, GET /api/traces/{trace_id}\n"
+    )
+
+
+def _refuse_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for this type
+    message = error.detail
+    if signal := _OTHER_SIGNALS.get(request.url.path):
+        message = f"turntrace view takes traces only: set OTEL_{signal.upper()}_EXPORTER=none"
+    return _refuse(request, error.status_code, message, dict(error.headers or {}))
+
+
+def _refuse_store(request: Request, error: Exception) -> Response:
+    return _refuse(request, 503, str(error), {"Retry-After": "5"})
+
+
+def _refuse_internal(request: Request, error: Exception) -> Response:
+    return _refuse(request, 500, f"internal error: {type(error).__name__}", {})
+
+
+def _refuse(request: Request, status: int, message: str, headers: dict[str, str]) -> Response:
+    content_type = request.headers.get("content-type", "")
+    return refusal(request.url.path, content_type, status, message, headers)
