@@ -19,6 +19,7 @@ from turntrace.errors import ConfigurationError
 from turntrace.export.http_exporter import OtlpHttpExporter
 from turntrace.guard.schema import Schema
 from turntrace.guard.stage import GuardStage
+from turntrace.instrument import switch
 from turntrace.instrument.socketio.server import use_token_events
 from turntrace.record import Resource, TracerProvider
 from turntrace.sample.rules import SamplingPolicy
@@ -91,6 +92,7 @@ def configure(*, policy: SamplingPolicy | None = None, **settings: object) -> Te
             return _active
         for warning in warnings:
             logger.warning("turntrace: %s", warning)
+        switch(off=not loaded.enabled)
         if not loaded.enabled:
             _active = Telemetry(loaded, None, None)
             return _active

@@ -83,7 +83,7 @@ class GuardStage:
         for key, value in attributes.items():
             if key in keys:
                 kind = value.__class__
-                if kind in _PLAIN or (kind is str and len(value) <= MAX_TEXT_LENGTH):  # type: ignore[arg-type] # a str
+                if kind in _PLAIN or (kind is str and len(value) <= MAX_TEXT_LENGTH):
                     kept[key] = value
                     continue
                 cleaned = _cleaned(value)

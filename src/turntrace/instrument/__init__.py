@@ -39,13 +39,21 @@ BUILTIN: dict[str, Builtin] = {
 }
 
 _on: dict[str, Instrumentation] = {}
+_is_switched_off = False
+
+
+def switch(*, off: bool) -> None:
+    """Make ``instrument()`` do nothing; ``configure`` says so where telemetry is switched off."""
+    global _is_switched_off  # noqa: PLW0603 - the hooks are per process, so is this
+    _is_switched_off = off
 
 
 def instrument(*names: str) -> tuple[str, ...]:
     """Switch instrumentations on; without names, every one whose library is installed.
 
-    Returns the names that are on. Asking twice changes nothing. May be called before or after
-    the libraries are imported and their objects made.
+    Returns the names that are on: none where ``configure`` found telemetry switched off. Asking
+    twice changes nothing. May be called before or after the libraries are imported and their
+    objects made.
 
     Raises:
         ConfigurationError: A name is unknown.
@@ -60,6 +68,8 @@ def instrument(*names: str) -> tuple[str, ...]:
         raise ConfigurationError(
             f"turntrace.instrument() knows no {', '.join(unknown)}; it knows {', '.join(BUILTIN)}"
         )
+    if _is_switched_off:
+        return ()
     for name in names or BUILTIN:
         if name in _on:
             continue

@@ -31,7 +31,7 @@ SCOPE = "turntrace.langgraph"
 GRAPH_KEY = otel_context.create_key("turntrace-graph")
 """In the context of a graph's own task until its run has started: the graph."""
 GUARDED_KEY = otel_context.create_key("turntrace-guarded")
-"""Marks a context whose changes a scope guard undoes; only there may a start attach."""
+"""In a context whose changes a guard undoes, the only one a start may attach in: its Scope."""
 _RUN_KEY = otel_context.create_key("turntrace-ai-run")
 
 _AGENT, _NODE, _CHAT, _TOOL = "agent", "node", "chat", "tool"
@@ -85,12 +85,33 @@ class _Run:
         self.provider: Provider | None = None
 
 
+class Scope:
+    """The runs that were started under one guard; what is still open when it is left, ends then.
+
+    A cancelled model call or tool reports no end of its own.
+    """
+
+    __slots__ = ("_started",)
+
+    def __init__(self) -> None:
+        self._started: list[tuple[TurntraceHandler, UUID]] = []
+
+    def add(self, handler: TurntraceHandler, run_id: UUID) -> None:
+        """Take note of a run that has started."""
+        self._started.append((handler, run_id))
+
+    def close(self) -> None:
+        """End what has not ended."""
+        for handler, run_id in self._started:
+            handler.end_orphan(run_id)
+
+
 class TurntraceHandler(BaseCallbackHandler):
     """Sees the starts and ends of all runs; does nothing per token but count.
 
     Inline (``run_inline``): LangChain would otherwise give each event of each token to another
-    thread, 12.9 ms a turn where this costs 0.3. A cancelled run reports no end, so what is still
-    open below a run ends with it.
+    thread, 12.9 ms a turn where this costs 0.3. A cancelled run reports no end: it ends with its
+    ``Scope``, or with the run it is part of if that one failed or was cancelled.
     """
 
     run_inline = True
@@ -239,7 +260,9 @@ class TurntraceHandler(BaseCallbackHandler):
         run = self._runs[run_id] = _Run(kind, run_id, span, outer)
         if run.parent is not None:
             run.parent.children[run_id] = run
-        if get_current().get(GUARDED_KEY):
+        scope = get_current().get(GUARDED_KEY)
+        if isinstance(scope, Scope):
+            scope.add(self, run_id)
             inner = dict(with_span(span, outer))
             inner[_RUN_KEY] = run
             inner.pop(GRAPH_KEY, None)
@@ -344,11 +367,14 @@ class TurntraceHandler(BaseCallbackHandler):
                 run.parent.children.pop(run_id, None)
             self._end(run, error)
 
+    def end_orphan(self, run_id: UUID) -> None:
+        """End a run that was left without an end; do nothing if it has had one."""
+        if run_id in self._runs:
+            self._finish(run_id, None)
+
     def _end(self, run: _Run, error: BaseException | None) -> None:
-        # A cancelled run reports no end of its own: it ends with the run it is part of.
-        for child in list(run.children.values()):
-            self._runs.pop(child.run_id, None)
-            self._end(child, error)
+        if error is not None:
+            self._end_children(run)
         span = run.span
         if run.kind == _CHAT:
             span.set_attributes(_stream_times(run))
@@ -362,6 +388,13 @@ class TurntraceHandler(BaseCallbackHandler):
         if error is not None:
             _note_error(run, error)
         span.end()
+
+    def _end_children(self, run: _Run) -> None:
+        """End what is open below a run that broke off; after a good end it is work that goes on."""
+        for child in list(run.children.values()):
+            self._runs.pop(child.run_id, None)
+            self._end_children(child)
+            self._end(child, None)
 
 
 def _stream_times(run: _Run) -> dict[str, Any]:

@@ -8,13 +8,19 @@ attach on start, but ends are reported in another task and must never detach.
 from __future__ import annotations
 
 from contextvars import ContextVar
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
 
 from turntrace.ai import load_prices_soon
-from turntrace.instrument.langchain_handler import GRAPH_KEY, GUARDED_KEY, TurntraceHandler
+from turntrace.instrument.langchain_handler import (
+    GRAPH_KEY,
+    GUARDED_KEY,
+    Scope,
+    TurntraceHandler,
+)
 from turntrace.instrument.patch import Patches
 from turntrace.record.context import attach, detach, get_current
 
@@ -24,108 +30,118 @@ if TYPE_CHECKING:
 _NODE_RUNNERS = ("langgraph._internal._runnable", "langgraph.utils.runnable")
 
 
-def _guarded(graph: Any = None) -> Context:
+def _guarded(scope: Scope, graph: Any = None) -> Context:
     """Return the current context, marked as one whose changes are undone afterwards."""
-    values = {**get_current(), GUARDED_KEY: True}
+    values = {**get_current(), GUARDED_KEY: scope}
     if graph is not None:
         values[GRAPH_KEY] = graph
     return Context(values)
 
 
 async def _call(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    token = attach(_guarded())
+    scope = Scope()
+    token = attach(_guarded(scope))
     try:
         return await wrapped(*args, **kwargs)
     finally:
         detach(token)
+        scope.close()
 
 
 def _sync_call(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    token = attach(_guarded())
+    scope = Scope()
+    token = attach(_guarded(scope))
     try:
         return wrapped(*args, **kwargs)
     finally:
         detach(token)
+        scope.close()
 
 
 def _astream(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    return _async_scope(wrapped(*args, **kwargs), _guarded())
+    return _async_scope(wrapped(*args, **kwargs))
 
 
 def _stream(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    return _scope(wrapped(*args, **kwargs), _guarded())
+    return _scope(wrapped(*args, **kwargs))
 
 
 def _graph_astream(wrapped: Any, graph: Any, args: Any, kwargs: Any) -> Any:
-    return _async_scope(wrapped(*args, **kwargs), _guarded(graph))
+    return _async_scope(wrapped(*args, **kwargs), graph)
 
 
 def _graph_stream(wrapped: Any, graph: Any, args: Any, kwargs: Any) -> Any:
-    return _scope(wrapped(*args, **kwargs), _guarded(graph))
+    return _scope(wrapped(*args, **kwargs), graph)
 
 
 async def _async_scope(
-    generator: AsyncGenerator[Any, Any], context: Context
+    generator: AsyncGenerator[Any, Any], graph: Any = None
 ) -> AsyncGenerator[Any, Any]:
     """Run every step of ``generator`` in a context of its own.
 
     A generator runs in the context of whoever asks for its next item. What its body attaches
     would stay there between two items; here it is kept aside and put back for the next step.
     """
+    scope = Scope()
+    context = _guarded(scope, graph)
     step: Any = generator.__anext__()
-    while True:
-        token = attach(context)
-        try:
-            item = await step
-        except StopAsyncIteration:
-            return
-        finally:
-            context = get_current()
-            detach(token)
-        try:
-            sent = yield item
-        except GeneratorExit:
+    try:
+        while True:
             token = attach(context)
             try:
-                await generator.aclose()
+                item = await step
+            except StopAsyncIteration:
+                return
             finally:
+                context = get_current()
                 detach(token)
-            raise
-        except BaseException as error:  # noqa: BLE001 - thrown in by the caller, passed on as it is
-            step = generator.athrow(error)
-        else:
-            step = generator.__anext__() if sent is None else generator.asend(sent)
+            try:
+                sent = yield item
+            except GeneratorExit:
+                token = attach(context)
+                try:
+                    await generator.aclose()
+                finally:
+                    detach(token)
+                raise
+            except BaseException as error:  # noqa: BLE001 - thrown in by the caller, passed on
+                step = generator.athrow(error)
+            else:
+                step = generator.__anext__() if sent is None else generator.asend(sent)
+    finally:
+        scope.close()
 
 
-def _scope(generator: Generator[Any, Any, Any], context: Context) -> Generator[Any, Any, Any]:
+def _scope(generator: Generator[Any, Any, Any], graph: Any = None) -> Generator[Any, Any, Any]:
     """Run every step of a plain ``generator`` in a context of its own."""
+    scope = Scope()
+    context = _guarded(scope, graph)
     step: Any = generator.__next__
-    while True:
-        token = attach(context)
-        try:
-            item = step()
-        except StopIteration as stop:
-            return stop.value
-        finally:
-            context = get_current()
-            detach(token)
-        try:
-            sent = yield item
-        except GeneratorExit:
+    try:
+        while True:
             token = attach(context)
             try:
-                generator.close()
+                item = step()
+            except StopIteration as stop:
+                return stop.value
             finally:
+                context = get_current()
                 detach(token)
-            raise
-        except BaseException as error:  # noqa: BLE001 - thrown in by the caller, passed on as it is
-            step = _bound(generator.throw, error)
-        else:
-            step = generator.__next__ if sent is None else _bound(generator.send, sent)
-
-
-def _bound(method: Any, value: Any) -> Any:
-    return lambda: method(value)
+            try:
+                sent = yield item
+            except GeneratorExit:
+                token = attach(context)
+                try:
+                    generator.close()
+                finally:
+                    detach(token)
+                raise
+            except BaseException as error:  # noqa: BLE001 - thrown in by the caller, passed on
+                step = partial(generator.throw, error)
+            else:
+                step = generator.__next__ if sent is None else partial(generator.send, sent)
+    finally:
+        scope.close()
 
 
 class _LanggraphInstrumentation:
@@ -169,6 +185,8 @@ class _LanggraphInstrumentation:
                 continue
             self._patches.wrap(runner, "ainvoke", _call)
             self._patches.wrap(runner, "invoke", _sync_call)
+            self._patches.wrap(runner, "astream", _astream)  # what astream_events runs nodes with
+            self._patches.wrap(runner, "stream", _stream)
             return
 
     def uninstrument(self) -> None:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from turntrace.record.span import Span
 
 
+MAX_TRACERS = 1000
+"""Tracers kept for the next caller who asks for the same scope."""
+
+
 class Resource:
     """Attributes of the whole process, as ``provider.resource`` offers them to other libraries."""
 
@@ -103,6 +107,7 @@ class TracerProvider(trace_api.TracerProvider):
         self._sink = sink
         self._decide = decide
         self.processors: tuple[SpanProcessor, ...] = ()
+        self._tracers: dict[tuple[str | None, ...], Tracer] = {}
         self._closed = False
 
     def get_tracer(
@@ -112,13 +117,16 @@ class TracerProvider(trace_api.TracerProvider):
         schema_url: str | None = None,
         attributes: Mapping[str, Any] | None = None,  # noqa: ARG002 - scope attributes are not kept
     ) -> trace_api.Tracer:
-        """Return a tracer for one instrumentation scope; a no-op one after ``shutdown``."""
+        """Return the tracer of one instrumentation scope; a no-op one after ``shutdown``."""
         if self._closed:
             return trace_api.NoOpTracer()
-        scope = Scope(
-            instrumenting_module_name or "", instrumenting_library_version or "", schema_url or ""
-        )
-        return Tracer(self, scope)
+        key = (instrumenting_module_name, instrumenting_library_version, schema_url)
+        tracer = self._tracers.get(key)
+        if tracer is None:
+            tracer = Tracer(self, Scope(*(part or "" for part in key)))
+            if len(self._tracers) < MAX_TRACERS:
+                self._tracers[key] = tracer
+        return tracer
 
     def new_local_trace(
         self,

@@ -1,0 +1,98 @@
+"""Fixtures for every test: a provider that records into a list, through the real guard."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.util._once import Once
+
+import turntrace
+from turntrace import pipeline
+from turntrace.guard.schema import Schema
+from turntrace.guard.stage import GuardStage
+from turntrace.instrument import switch
+from turntrace.record import Resource, SpanRecord, TracerProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Recorded:
+    """What left the guard, in the order in which it ended."""
+
+    def __init__(self) -> None:
+        self.spans: list[SpanRecord] = []
+        self.guard = GuardStage(Schema(), self.spans.append)
+        self.provider = TracerProvider(Resource({"service.name": "test"}), self.guard.on_end)
+
+    def names(self) -> list[str]:
+        return [span.name for span in self.spans]
+
+    def one(self, name: str) -> SpanRecord:
+        found = [span for span in self.spans if span.name == name]
+        assert len(found) == 1, f"{len(found)} spans named {name!r} among {self.names()}"
+        return found[0]
+
+    def children(self, parent: SpanRecord | str) -> list[SpanRecord]:
+        """Return the children of a span in the order in which they started."""
+        of = self.one(parent) if isinstance(parent, str) else parent
+        found = [
+            span
+            for span in self.spans
+            if span.parent_span_id == of.span_id and span.trace_id == of.trace_id
+        ]
+        return sorted(found, key=lambda span: span.start_ns)
+
+    def tree(self, of: SpanRecord | None = None, depth: int = 0) -> list[str]:
+        """Return names indented by depth, roots and children in the order of their start."""
+        if of is None:
+            ids = {span.span_id for span in self.spans}
+            roots = [span for span in self.spans if span.parent_span_id not in ids]
+            ordered = sorted(roots, key=lambda span: span.start_ns)
+            return [line for root in ordered for line in self.tree(root)]
+        lines = ["  " * depth + of.name]
+        for child in self.children(of):
+            lines += self.tree(child, depth + 1)
+        return lines
+
+
+def _reset_global_provider() -> None:
+    trace._TRACER_PROVIDER = None
+    trace._TRACER_PROVIDER_SET_ONCE = Once()
+
+
+@pytest.fixture
+def recorded() -> Iterator[Recorded]:
+    """Install a provider of ours for one test."""
+    _reset_global_provider()
+    made = Recorded()
+    trace.set_tracer_provider(made.provider)
+    yield made
+    _reset_global_provider()
+
+
+@pytest.fixture
+def unconfigured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a test call ``turntrace.configure`` as if it were the first one in the process."""
+    _reset_global_provider()
+    monkeypatch.setattr(pipeline, "_active", None)
+    for name in os.environ:
+        if name.startswith(("OTEL_", "TURNTRACE_")):
+            monkeypatch.delenv(name)
+    yield
+    switch(off=False)
+    running = pipeline.active()
+    if running is not None:
+        running.shutdown(0.0)
+    _reset_global_provider()
+
+
+@pytest.fixture
+def instrumented() -> Iterator[None]:
+    """Switch every instrumentation on for one test."""
+    turntrace.instrument()
+    yield
+    turntrace.uninstrument()
