@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MILLION = 1_000_000
+_SLOT_SECONDS = 1800
+"""How long a price is remembered: some providers are cheaper at night, from a half hour on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +110,13 @@ def estimate_cost(model: str, usage: TokenUsage, *, provider: str = "") -> float
     """
     if usage.input_tokens is None or usage.output_tokens is None:
         return None
-    prices = _prices(model.rpartition("/")[2], provider, datetime.now(UTC).date().toordinal())
+    prices = _prices(model.rpartition("/")[2], provider, int(time.time() // _SLOT_SECONDS))
     if prices is None:
         return None
     cached = min(usage.cached_tokens or 0, usage.input_tokens)
     rates = _flat_rates(prices)
     if rates is None:
-        return _tiered_cost(prices, usage.input_tokens, cached, usage.output_tokens)
+        return _full_cost(prices, usage.input_tokens, cached, usage.output_tokens)
     rate_in, rate_cached, rate_out = rates
     return (
         (usage.input_tokens - cached) * rate_in
@@ -123,8 +126,8 @@ def estimate_cost(model: str, usage: TokenUsage, *, provider: str = "") -> float
 
 
 @lru_cache(maxsize=256)
-def _prices(model: str, provider: str, _day: int) -> Any | None:
-    """Return the price entry of a model for today; None, said once, if there is none."""
+def _prices(model: str, provider: str, slot: int) -> Any | None:
+    """Return the prices of a model in a half hour since the epoch; None, said once, if unknown."""
     try:
         from genai_prices.data_snapshot import get_snapshot
     except ImportError:
@@ -132,7 +135,7 @@ def _prices(model: str, provider: str, _day: int) -> Any | None:
         return None
     try:
         _, found = get_snapshot().find_provider_model(model, None, provider or None, None)
-        return found.get_prices(datetime.now(UTC))
+        return found.get_prices(datetime.fromtimestamp(slot * _SLOT_SECONDS, UTC))
     except LookupError:
         # The name is the app's own setting, but only its shape is checked by the guard: not here.
         _hint_once("no price is known for one of the models in use; its cost is left out")
@@ -145,7 +148,12 @@ def _hint_once(text: str) -> None:
 
 
 def _flat_rates(prices: Any) -> tuple[float, float, float] | None:
-    """Return dollars per million tokens (input, cached, output), None where prices have tiers."""
+    """Return dollars per million tokens (input, cached, output).
+
+    None where that is not all: prices with tiers, or with a fee for each request.
+    """
+    if getattr(prices, "requests_kcount", None) is not None:
+        return None
     try:
         rate_in = float(prices.input_mtok)
         rate_out = float(prices.output_mtok)
@@ -155,7 +163,7 @@ def _flat_rates(prices: Any) -> tuple[float, float, float] | None:
         return None
 
 
-def _tiered_cost(prices: Any, tokens_in: int, cached: int, tokens_out: int) -> float | None:
+def _full_cost(prices: Any, tokens_in: int, cached: int, tokens_out: int) -> float | None:
     from genai_prices import Usage
 
     try:
@@ -171,7 +179,7 @@ def load_prices_soon() -> None:
 
     def load() -> None:
         try:
-            _prices("gemini-2.5-flash", "google", datetime.now(UTC).date().toordinal())
+            _prices("gemini-2.5-flash", "google", int(time.time() // _SLOT_SECONDS))
         except Exception as error:  # noqa: BLE001 - telemetry never breaks the app
             swallowed("loading prices", error)
 

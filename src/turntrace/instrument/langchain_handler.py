@@ -410,9 +410,11 @@ def _stream_times(run: _Run) -> dict[str, Any]:
 def _note_error(run: _Run, error: BaseException) -> None:
     """Interrupts, cancellation and a reader that left are outcomes; the rest are errors."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    turn = run.turn if run.kind == _AGENT else None
+    # An agent within a tool or a node does not speak for the turn: its caller may know better.
+    turn = run.turn if run.kind == _AGENT and run.parent is None else None
     if not isinstance(error, Exception) or names & _NO_ERRORS:
-        if turn is not None and turn.outcome == OK and not names & _NO_ERRORS:
+        is_outcome = not isinstance(error, GeneratorExit) and not names & _NO_ERRORS
+        if turn is not None and turn.outcome == OK and is_outcome:
             turn.outcome = CANCELLED
         return
     if _RECURSION in names:

@@ -7,6 +7,7 @@ attach on start, but ends are reported in another task and must never detach.
 
 from __future__ import annotations
 
+import sys
 from contextvars import ContextVar
 from functools import partial
 from importlib import import_module
@@ -84,7 +85,14 @@ async def _async_scope(
     """
     scope = Scope()
     context = _guarded(scope, graph)
-    step: Any = generator.__anext__()
+    # The loop closes what it has seen begin, all at once. Let it see this generator and not the
+    # one inside: closed by both, that one would say so ("already running") in the app's log.
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        step: Any = generator.__anext__()
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
     try:
         while True:
             token = attach(context)
