@@ -92,7 +92,8 @@ def unconfigured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def instrumented() -> Iterator[None]:
-    """Switch every instrumentation on for one test."""
+    """Switch every instrumentation on for one test, whatever another test had switched off."""
+    switch(off=False)
     turntrace.instrument()
     yield
     turntrace.uninstrument()

@@ -35,7 +35,7 @@ def test_links_between_the_documents_lead_somewhere() -> None:
 def test_every_word_of_make_in_the_documents_exists() -> None:
     words = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for page in ROOT.glob("*.md"):
-        for word in re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.M):
+        for word in re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE):
             assert word in words, f"{page.name}: make {word}"
 
 

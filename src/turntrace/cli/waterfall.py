@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MIN_WIDTH = 60
 MAX_WIDTH = 200
+WIDE = 110
 TAG_CELLS = 5
 GAP_CELLS = 2
 MIN_NAME_CELLS = 12
@@ -124,7 +125,8 @@ def _layout(rows: list[Row], width: int) -> Layout:
     facts = max(cell_len(_FACT_SEPARATOR.join(row.facts)) for row in rows)
     name = max(cell_len(row.guides) + cell_len(clean(row.span["name"])) for row in rows)
     room = width - TAG_CELLS - duration_cells - (3 if facts else 2) * GAP_CELLS
-    name = max(MIN_NAME_CELLS, min(name, room * 3 // 8))
+    # A wide drawing says names whole; a narrow one leaves room for what a model call cost.
+    name = max(MIN_NAME_CELLS, min(name, room // 2 if width >= WIDE else room * 3 // 8))
     facts = min(facts, max(MIN_FACTS_CELLS, room * 3 // 8), room - name - MIN_BAR_CELLS)
     return Layout(name=name, duration=duration_cells, bar=room - name - facts, facts=facts)
 

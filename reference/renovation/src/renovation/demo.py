@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from renovation import demo_user
-from renovation.client import DEFAULT_MESSAGE
+from renovation.client import DEFAULT_MESSAGE, ChatError
 from renovation.demo_check import missing
 
 VIEW_PORT = 4318
@@ -82,7 +82,10 @@ def _play(options: argparse.Namespace, stack: ExitStack) -> int:
     _wait_until_ready(f"{backend_url}/health/ready", backend)
 
     user = demo_user.User(backend_url, view_url, transport=options.transport)
-    trace_id, result = asyncio.run(user.say(options.message))
+    try:
+        trace_id, result = asyncio.run(user.say(options.message))
+    except (ChatError, OSError, TimeoutError) as error:
+        raise DemoError(f"the conversation failed: {error}") from error
     _say(f"you: {options.message}")
     _say(f"assistant: {result.answer.strip()}")
     whole = _show(view_url, trace_id)

@@ -1,0 +1,1 @@
+"""The renovation-planning chat assistant that turntrace is proved on."""
