@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
+    for variable in [name for name in os.environ if name.startswith("OTEL_")]:
+        del os.environ[variable]  # the demo shows what happens without any configuration
     try:
         with ExitStack() as stack:
             return _play(options, stack)
@@ -119,7 +121,7 @@ def _show(view_url: str, trace_id: str) -> bool:
 def _environment(view_url: str, folder: Path) -> Mapping[str, str]:
     """Return the environment of the demo's processes: embedded defaults, our own view."""
     return {
-        **{key: value for key, value in os.environ.items() if not key.startswith("OTEL_")},
+        **os.environ,
         "OTEL_EXPORTER_OTLP_ENDPOINT": view_url,
         "OTEL_BSP_SCHEDULE_DELAY": "200",
         "RENOVATION_DATABASE": str(folder / "renovation.sqlite3"),
