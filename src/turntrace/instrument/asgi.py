@@ -15,6 +15,7 @@ from turntrace.conversation import bind, failed
 from turntrace.failsafe import Guarded
 from turntrace.instrument.patch import Patches
 from turntrace.record.context import TURN_KEY, attach, detach, with_span
+from turntrace.record.span import Span
 from turntrace.record.turn_summary import CANCELLED, ERROR, TurnSummary
 
 if TYPE_CHECKING:
@@ -57,13 +58,14 @@ async def trace_request(app: AsgiApp, scope: Scope, receive: Receive, send: Send
     if scope["type"] != "http" or _SEEN in scope:
         await app(scope, receive, send)
         return
-    scope[_SEEN] = True
+    scope[_SEEN] = None
     request = None
     with Guarded("the start of an HTTP span"):
         request = _Request(scope)
     if request is None:
         await app(scope, receive, send)
         return
+    scope[_SEEN] = request
     try:
         await app(scope, receive, request.sender(send))
     except Exception as error:
@@ -77,18 +79,44 @@ async def trace_request(app: AsgiApp, scope: Scope, receive: Receive, send: Send
             request.end()
 
 
+def leave_out(scope: object) -> None:
+    """Drop the span of the request that ``scope`` belongs to, if it has one of ours."""
+    request = scope.get(_SEEN) if isinstance(scope, dict) else None
+    if isinstance(request, _Request):
+        request.is_left_out = True
+
+
 class _Request:
     """One request while it is being answered."""
 
-    __slots__ = ("method", "scope", "sent_bytes", "span", "status", "summary", "token")
+    __slots__ = (
+        "is_left_out",
+        "method",
+        "mount",
+        "prefix",
+        "root",
+        "scope",
+        "sent_bytes",
+        "span",
+        "status",
+        "summary",
+        "token",
+    )
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
+        self.is_left_out = False
+        self.mount: object = None
+        self.prefix = ""
+        self.root = scope.get("root_path", "")
         self.status = 0
         self.sent_bytes = 0
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in scope["headers"]:
+            name = raw_name.decode("latin-1")
+            value = raw_value.decode("latin-1")
+            # Fields of one name are one list (RFC 9110, 5.3): two traceparents are none.
+            headers[name] = f"{headers[name]},{value}" if name in headers else value
         method = scope["method"]
         self.method = method if method in _METHODS else "_OTHER"
         context = propagate.extract(headers, Context())
@@ -122,9 +150,9 @@ class _Request:
         async def noting(message: Message) -> None:
             kind = message["type"]
             if kind == "http.response.start":
-                self.status = message["status"]
+                self.status = message.get("status", 0)
             elif kind == "http.response.body":
-                self.sent_bytes += len(message.get("body", b""))
+                self.sent_bytes += len(message.get("body") or b"")
             await send(message)
 
         return noting
@@ -132,12 +160,23 @@ class _Request:
     def failed(self, error: Exception) -> None:
         """Note an exception that the app let out."""
         self.summary.outcome = ERROR
-        failed(self.span, error)
+        with Guarded("the failure of an HTTP span"):
+            failed(self.span, error)
+
+    def mounted(self, mount: Any) -> None:
+        """Note that the request goes on below ``mount``: the template, not what stood there."""
+        self.mount = mount
+        self.prefix += mount.path_format.removesuffix("/{path}")
 
     def end(self) -> None:
         """Give the span its route and status and end it."""
         detach(self.token)
         span = self.span
+        if self.is_left_out:
+            if isinstance(span, Span):
+                # Started, and never to end: nothing may wait for it.
+                span.local_trace.open_spans.pop(span.span_id, None)
+            return
         values: dict[str, Any] = {
             keys.HTTP_RESPONSE_BODY_SIZE: self.sent_bytes,
             keys.HTTP_RESPONSE_BODY_SIZE_ORIGINAL: self.sent_bytes,
@@ -150,7 +189,7 @@ class _Request:
                 span.set_status(StatusCode.ERROR)
                 if not _has_error_type(span):
                     values[keys.ERROR_TYPE] = str(self.status)
-        route = _route(self.scope)
+        route = self._route()
         if route is not None:
             values[keys.HTTP_ROUTE] = route
             span.update_name(f"{self.method if self.method != '_OTHER' else 'HTTP'} {route}")
@@ -159,29 +198,27 @@ class _Request:
         span.set_attributes(values)
         span.end()
 
+    def _route(self) -> str | None:
+        """Return the template of the route that answered, never the path that was asked for."""
+        scope = self.scope
+        route = scope.get("route")
+        path = getattr(route, "path_format", None) or getattr(route, "path", None)
+        if route is None:
+            # Starlette before 1.0 leaves only the endpoint.
+            endpoint = scope.get("endpoint")
+            if endpoint is None:
+                return None
+            routes = getattr(scope.get("app"), "routes", ())
+            path = next((r.path for r in routes if getattr(r, "endpoint", None) is endpoint), None)
+        elif route is self.mount:
+            path = "/{path}"
+        if not isinstance(path, str):
+            return None
+        return f"{self.root if _is_constant(self.root) else ''}{self.prefix}{path}"
+
 
 def _has_error_type(span: trace.Span) -> bool:
     return keys.ERROR_TYPE in (getattr(span, "attributes", None) or {})
-
-
-def _route(scope: Scope) -> str | None:
-    """Return the template of the route that answered, never the path that was asked for."""
-    route = scope.get("route")
-    path = getattr(route, "path_format", None) or getattr(route, "path", None)
-    if route is None:
-        # Starlette before 1.0 leaves only the endpoint.
-        endpoint = scope.get("endpoint")
-        if endpoint is None:
-            return None
-        routes = getattr(scope.get("app"), "routes", ())
-        path = next((r.path for r in routes if getattr(r, "endpoint", None) is endpoint), None)
-    if not isinstance(path, str):
-        return None
-    root = scope.get("root_path", "")
-    # A mount's own template ends in the variable that stands for the rest of the path.
-    if getattr(route, "app", None) is not None and path.endswith("/{path}"):
-        return path
-    return f"{root if _is_constant(root) else ''}{path}"
 
 
 def _is_constant(root: str) -> bool:
@@ -198,12 +235,21 @@ class _AsgiInstrumentation:
 
     def instrument(self) -> None:
         from starlette.applications import Starlette
+        from starlette.routing import Mount
 
         async def call(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> None:
             scope, receive, send = _call_arguments(*args, **kwargs)
             await trace_request(wrapped, scope, receive, send)
 
+        async def handle(wrapped: Any, mount: Any, args: Any, kwargs: Any) -> None:
+            with Guarded("the route of a mounted app"):
+                request = args[0].get(_SEEN)
+                if isinstance(request, _Request):
+                    request.mounted(mount)
+            await wrapped(*args, **kwargs)
+
         self._patches.wrap(Starlette, "__call__", call)
+        self._patches.wrap(Mount, "handle", handle)
         try:
             from fastapi import FastAPI
         except ImportError:

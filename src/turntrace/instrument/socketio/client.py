@@ -7,22 +7,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 from weakref import WeakKeyDictionary
 
-from opentelemetry import trace
-from opentelemetry.trace import SpanKind
+from opentelemetry.context import Context
 
-from turntrace import attributes as keys
-from turntrace.conversation import failed
 from turntrace.failsafe import Guarded
 from turntrace.instrument.socketio import wire
 from turntrace.instrument.socketio.names import EmittedNames
+from turntrace.instrument.socketio.spans import end, note_failure, start_emit
 from turntrace.record.context import SPAN_KEY, attach, detach, get_current, with_span
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
-
     from turntrace.instrument.patch import Patches
-
-SCOPE = "turntrace.socketio"
 
 _agreed: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 """For each client the namespaces whose server wants context in packets."""
@@ -35,8 +29,10 @@ _EVENTS = (2, 5)  # EVENT, BINARY_EVENT
 
 def hook(patches: Patches) -> None:
     """Wrap the methods of ``AsyncClient`` that connect, emit and send."""
+    from engineio.async_client import AsyncClient as EngineClient
     from socketio.async_client import AsyncClient
 
+    patches.wrap(EngineClient, "connect", _connect)
     patches.wrap(AsyncClient, "_get_real_value", _get_real_value)
     patches.wrap(AsyncClient, "_handle_connect", _handle_connect)
     patches.wrap(AsyncClient, "emit", _emit)
@@ -48,11 +44,23 @@ def forget() -> None:
     _agreed.clear()
 
 
+async def _connect(wrapped: Any, _client: Any, args: Any, kwargs: Any) -> Any:
+    # The loops that read and write start in here: with the caller's context each poll would be an
+    # HTTP span, and each handler a child, of a span that ended long ago.
+    token = attach(Context())
+    try:
+        return await wrapped(*args, **kwargs)
+    finally:
+        detach(token)
+
+
 async def _get_real_value(wrapped: Any, client: Any, args: Any, kwargs: Any) -> Any:
     value = await wrapped(*args, **kwargs)
     with Guarded("asking a Socket.IO server for context in packets"):
         if args and args[0] is client.connection_url and isinstance(value, str):
             _agreed.pop(client, None)
+            if not wire.speaks(client.packet_class):
+                return value
             parts = urlsplit(value)
             query = f"{parts.query}&{wire.ASK}" if parts.query else wire.ASK
             return urlunsplit(parts._replace(query=query))
@@ -72,28 +80,21 @@ async def _emit(wrapped: Any, _client: Any, args: Any, kwargs: Any) -> Any:
     if SPAN_KEY not in context:
         return await wrapped(*args, **kwargs)
     name, _ = _names.judge(args[0] if args else kwargs.get("event"))
-    values = {
-        keys.MESSAGING_SYSTEM: keys.SOCKETIO_SYSTEM,
-        keys.MESSAGING_OPERATION: "emit",
-        keys.MESSAGING_OPERATION_NAME: "emit",
-        keys.MESSAGING_OPERATION_TYPE: "send",
-        keys.SOCKET_EVENT: name,
-    }
-    span = trace.get_tracer(SCOPE).start_span(
-        f"socket.io emit {name}", context, SpanKind.PRODUCER, values
-    )
+    span = start_emit(name, context)
+    if span is None:
+        return await wrapped(*args, **kwargs)
     inner = with_span(span, context)
     token = attach(inner)
     emitting = _emitting.set(inner)
     try:
         return await wrapped(*args, **kwargs)
     except Exception as error:
-        failed(span, error)
+        note_failure(span, error)
         raise
     finally:
         _emitting.reset(emitting)
         detach(token)
-        span.end()
+        end(span)
 
 
 async def _send_packet(wrapped: Any, client: Any, args: Any, kwargs: Any) -> Any:

@@ -34,9 +34,13 @@ def handled_name(server: Any, namespace: str, event: object) -> str | None:
         handler = server.namespace_handlers.get(place)
         if handler is None:
             continue
-        if event not in RESERVED and callable(getattr(type(handler), f"on_{event}", None)):
+        method = f"on_{event}"
+        if event not in RESERVED and (
+            callable(getattr(type(handler), method, None)) or method in vars(handler)
+        ):
             return event
-        if _has_own_trigger(handler):
+        # A method that __getattr__ makes up proves nothing about the event's name.
+        if _has_own_trigger(handler) or hasattr(handler, method):
             catch_all = True
     return OTHER if catch_all else None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -11,22 +13,21 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanContext, SpanKind
 
 from turntrace import attributes as keys
-from turntrace.conversation import failed
 from turntrace.failsafe import Guarded
+from turntrace.instrument import asgi
 from turntrace.instrument.socketio import wire
 from turntrace.instrument.socketio.names import (
     EmittedNames,
     handled_name,
     namespace_name,
 )
+from turntrace.instrument.socketio.spans import SCOPE, end, note_failure, start_emit
 from turntrace.record.context import SPAN_KEY, TURN_KEY, attach, detach, get_current, with_span
 from turntrace.record.turn_summary import CANCELLED, ERROR, TurnSummary, current_turn
 from turntrace.settings import DEFAULT_TOKEN_EVENTS
 
 if TYPE_CHECKING:
     from turntrace.instrument.patch import Patches
-
-SCOPE = "turntrace.socketio"
 
 _connections: WeakKeyDictionary[Any, dict[str, SpanContext]] = WeakKeyDictionary()
 """For each server the connect span of every open sid, so that events can link to it."""
@@ -60,11 +61,15 @@ def use_token_events(patterns: tuple[str, ...]) -> None:
 
 def hook(patches: Patches) -> None:
     """Wrap the methods of ``AsyncServer`` that see connections, events and emits."""
+    from engineio.async_server import AsyncServer as EngineServer
     from socketio.async_server import AsyncServer
 
+    patches.wrap(EngineServer, "handle_request", _handle_request)
     patches.wrap(AsyncServer, "_handle_connect", _handle_connect)
+    patches.wrap(AsyncServer, "_handle_event", _dispatch_event)
     patches.wrap(AsyncServer, "_handle_event_internal", _handle_event)
     patches.wrap(AsyncServer, "_trigger_event", _trigger_event)
+    patches.wrap(AsyncServer, "_get_event_handler", _get_event_handler)
     patches.wrap(AsyncServer, "_send_packet", _send_packet)
     patches.wrap(AsyncServer, "emit", _emit)
 
@@ -79,11 +84,25 @@ def open_connections(server: Any) -> int:
     return len(_connections.get(server, ()))
 
 
+async def _handle_request(wrapped: Any, _server: Any, args: Any, kwargs: Any) -> Any:
+    with Guarded("leaving an Engine.IO request without an HTTP span"):
+        asgi.leave_out(args[0])
+    # The library's own tasks (ping, service task, pub/sub listener) start in here and would carry
+    # the context of this request for as long as they live.
+    token = attach(Context())
+    try:
+        return await wrapped(*args, **kwargs)
+    finally:
+        detach(token)
+
+
 async def _handle_connect(wrapped: Any, server: Any, args: Any, kwargs: Any) -> Any:
     eio_sid, namespace = _connect_arguments(*args, **kwargs)
     span = None
+    is_asked = False
     with Guarded("the start of a Socket.IO connect span"):
         environ = server.environ.get(eio_sid) or {}
+        is_asked = wire.asks(environ.get("QUERY_STRING", "")) and wire.speaks(server.packet_class)
         name = namespace_name(server, namespace)
         span = trace.get_tracer(SCOPE).start_span(
             f"socket.io connect {name}",
@@ -96,12 +115,12 @@ async def _handle_connect(wrapped: Any, server: Any, args: Any, kwargs: Any) -> 
         )
     if span is None:
         return await wrapped(*args, **kwargs)
-    answer = _answering.set(wire.asks(environ.get("QUERY_STRING", "")))
+    answer = _answering.set(is_asked)
     token = attach(with_span(span, Context()))
     try:
         return await wrapped(*args, **kwargs)
     except Exception as error:
-        failed(span, error)
+        note_failure(span, error)
         raise
     finally:
         detach(token)
@@ -111,7 +130,7 @@ async def _handle_connect(wrapped: Any, server: Any, args: Any, kwargs: Any) -> 
             if sid is not None and server.manager.is_connected(sid, namespace):
                 _connections.setdefault(server, {})[sid] = span.get_span_context()
                 span.set_attribute(keys.SOCKET_ID, sid)
-            span.end()
+        end(span)
 
 
 def _connect_arguments(eio_sid: str, namespace: str | None, *_: Any, **__: Any) -> tuple[str, str]:
@@ -123,10 +142,26 @@ def _common(server: Any, eio_sid: str, namespace: str) -> dict[str, Any]:
         keys.MESSAGING_SYSTEM: keys.SOCKETIO_SYSTEM,
         keys.MESSAGING_DESTINATION_NAME: namespace,
     }
-    transport = server.eio.transport(eio_sid) if eio_sid in server.environ else None
-    if transport in ("websocket", "polling"):
-        values[keys.SOCKET_TRANSPORT] = transport
+    # Not eio.transport(): it raises for a session that has closed meanwhile, and forgets it.
+    session = server.eio.sockets.get(eio_sid)
+    if session is not None:
+        values[keys.SOCKET_TRANSPORT] = "websocket" if session.upgraded else "polling"
     return values
+
+
+async def _dispatch_event(wrapped: Any, server: Any, args: Any, kwargs: Any) -> Any:
+    # The handler's task may start after the disconnect that came in the same breath.
+    with Guarded("the link of a Socket.IO event"):
+        _note_connection(server, *args, **kwargs)
+    return await wrapped(*args, **kwargs)
+
+
+def _note_connection(
+    server: Any, eio_sid: str, namespace: str | None, _id: object, data: Any
+) -> None:
+    if isinstance(data, wire.EventData):
+        sid = server.manager.sid_from_eio_sid(eio_sid, namespace or "/")
+        data.connected = _connections.get(server, {}).get(sid)
 
 
 async def _handle_event(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -136,18 +171,29 @@ async def _handle_event(wrapped: Any, _instance: Any, args: Any, kwargs: Any) ->
         event = _Event.start(*args, **kwargs)
     if event is None:
         return await wrapped(*args, **kwargs)
+    cancelled_before = _cancellations()
     try:
         return await wrapped(*args, **kwargs)
     except Exception as error:
         event.summary.outcome = ERROR
-        failed(event.span, error)
+        note_failure(event.span, error)
         raise
     except BaseException:
         event.summary.outcome = CANCELLED
         raise
     finally:
         with Guarded("the end of a Socket.IO event span"):
+            # The library swallows a handler's cancellation; the task remembers that it was one.
+            if _cancellations() > cancelled_before:
+                event.summary.outcome = CANCELLED
             event.end()
+
+
+def _cancellations() -> int:
+    # A function, for a frame that holds the task would, in the traceback of the handler's
+    # exception, keep the task alive and with it the loop's report of that exception.
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 def _event_name(_server: Any, _sid: str, _eio_sid: str, data: Any, *_: Any, **__: Any) -> object:
@@ -187,7 +233,7 @@ class _Event:
         # Never the context of the connection: asyncio copies that of the websocket's request
         # into every handler, and under polling that request has ended already.
         context = wire.extract(data, Context())
-        connected = _connections.get(server, {}).get(sid)
+        connected = getattr(data, "connected", None) or _connections.get(server, {}).get(sid)
         span = trace.get_tracer(SCOPE).start_span(
             f"socket.io {name}",
             context,
@@ -202,6 +248,25 @@ class _Event:
         detach(self._token)
         self.span.set_attributes(self.summary.attributes())
         self.span.end()
+
+
+def _get_event_handler(wrapped: Any, _server: Any, args: Any, kwargs: Any) -> Any:
+    found = wrapped(*args, **kwargs)
+    turn = current_turn()
+    if turn is None or not inspect.iscoroutinefunction(found[0]):
+        return found
+    handler, handler_arguments = found
+
+    async def noting_cancellation(*arguments: Any) -> Any:
+        # A handler that awaits an answer's task, which was cancelled, ends so; the library
+        # swallows it, and this task itself was never cancelled.
+        try:
+            return await handler(*arguments)
+        except asyncio.CancelledError:
+            turn.outcome = CANCELLED
+            raise
+
+    return noting_cancellation, handler_arguments
 
 
 async def _trigger_event(wrapped: Any, server: Any, args: Any, kwargs: Any) -> Any:
@@ -220,11 +285,11 @@ async def _trigger_event(wrapped: Any, server: Any, args: Any, kwargs: Any) -> A
     try:
         return await wrapped(*args, **kwargs)
     except Exception as error:
-        failed(span, error)
+        note_failure(span, error)
         raise
     finally:
         detach(token)
-        span.end()
+        end(span)
 
 
 def _disconnect_span(
@@ -268,20 +333,13 @@ async def _emit(wrapped: Any, _server: Any, args: Any, kwargs: Any) -> Any:
         return await wrapped(*args, **kwargs)
     if SPAN_KEY not in context:
         return await wrapped(*args, **kwargs)
-    values = {
-        keys.MESSAGING_SYSTEM: keys.SOCKETIO_SYSTEM,
-        keys.MESSAGING_OPERATION: "emit",
-        keys.MESSAGING_OPERATION_NAME: "emit",
-        keys.MESSAGING_OPERATION_TYPE: "send",
-        keys.SOCKET_EVENT: name,
-    }
-    span = trace.get_tracer(SCOPE).start_span(
-        f"socket.io emit {name}", context, SpanKind.PRODUCER, values
-    )
+    span = start_emit(name, context)
+    if span is None:
+        return await wrapped(*args, **kwargs)
     try:
         return await wrapped(*args, **kwargs)
     except Exception as error:
-        failed(span, error)
+        note_failure(span, error)
         raise
     finally:
-        span.end()
+        end(span)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opentelemetry.context import Context
+    from opentelemetry.trace import SpanContext
 
     from turntrace.instrument.patch import Patches
 
@@ -29,6 +30,7 @@ ANSWER = "tt"
 
 _EVENTS = (2, 5)  # EVENT, BINARY_EVENT
 _MAX_CARRIER = 1024
+_MAX_FIELDS = 8
 _HEAD = re.compile(r"\d(?:\d{1,10}-)?(/[^,]{0,2048})")
 
 
@@ -39,10 +41,12 @@ class EventData(list[Any]):
     and is never handed to a handler: those get ``*data[1:]``.
     """
 
-    __slots__ = ("carrier", "size_bytes")
+    __slots__ = ("carrier", "connected", "size_bytes")
 
     carrier: Mapping[str, str]
     size_bytes: int
+    connected: SpanContext | None
+    """The connect span of the connection it came on; unset until the server knows it."""
 
 
 def hook(patches: Patches) -> None:
@@ -56,7 +60,27 @@ def hook(patches: Patches) -> None:
                 packet.data = _with_carrier(packet.data, *args, **kwargs)
         return attachments
 
+    def add_attachment(wrapped: Any, packet: Any, args: Any, kwargs: Any) -> Any:
+        event_data = packet.data
+        is_complete = wrapped(*args, **kwargs)
+        if isinstance(event_data, EventData):
+            with Guarded("keeping the context of a binary Socket.IO packet"):
+                event_data.size_bytes += len(packet.attachments[-1])
+                if is_complete:
+                    # The library has put the parts together in a list of its own.
+                    event_data[:] = packet.data
+                    packet.data = event_data
+        return is_complete
+
     patches.wrap(Packet, "decode", decode)
+    patches.wrap(Packet, "add_attachment", add_attachment)
+
+
+def speaks(packet_class: Any) -> bool:
+    """Tell whether packets of this class carry a query: those of msgpack or an app's own do not."""
+    from socketio.packet import Packet
+
+    return packet_class.encode is Packet.encode
 
 
 def _with_carrier(data: list[Any], encoded_packet: str) -> EventData:
@@ -81,9 +105,10 @@ def carrier_of(encoded_packet: str) -> dict[str, str]:
     _, mark, query = head.group(1).partition("?")
     if not mark or len(query) > _MAX_CARRIER:
         return {}
-    fields = parse_qs(query, max_num_fields=8)
+    if query.count("&") >= _MAX_FIELDS:
+        return {}
     # A field that is repeated is ambiguous: ignored, as HTTP's traceparent is.
-    return {name.lower(): values[0] for name, values in fields.items() if len(values) == 1}
+    return {name: values[0] for name, values in parse_qs(query).items() if len(values) == 1}
 
 
 def extract(data: object, base: Context) -> Context:
