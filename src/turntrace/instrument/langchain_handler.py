@@ -14,12 +14,11 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
 from turntrace import attributes as keys
-from turntrace.ai import Provider, estimate_cost, provider_of_langchain, usage_of_langchain
-from turntrace.conversation import failed
+from turntrace.ai import estimate_cost, provider_of_langchain, usage_of_langchain
 from turntrace.failsafe import Guarded
+from turntrace.instrument.langchain_run import AGENT, CHAT, NODE, RUN_KEY, TOOL, Run, has_text
 from turntrace.record.context import SPAN_KEY, attach, get_current, with_span
 from turntrace.record.local_trace import current_local_trace
-from turntrace.record.turn_summary import CANCELLED, ERROR, OK, TurnSummary, current_turn
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -32,57 +31,8 @@ GRAPH_KEY = otel_context.create_key("turntrace-graph")
 """In the context of a graph's own task until its run has started: the graph."""
 GUARDED_KEY = otel_context.create_key("turntrace-guarded")
 """In a context whose changes a guard undoes, the only one a start may attach in: its Scope."""
-_RUN_KEY = otel_context.create_key("turntrace-ai-run")
 
-_AGENT, _NODE, _CHAT, _TOOL = "agent", "node", "chat", "tool"
 _STEP_TAG = "graph:step:"
-_NO_ERRORS = frozenset({"GraphBubbleUp", "GraphInterrupt", "ParentCommand"})
-_RECURSION = "GraphRecursionError"
-
-
-class _Run:
-    """One span of a run, with what is counted for it until it ends."""
-
-    __slots__ = (
-        "agent",
-        "children",
-        "first_chunk",
-        "first_text",
-        "is_streamed",
-        "iterations",
-        "kind",
-        "model",
-        "outer",
-        "parent",
-        "provider",
-        "run_id",
-        "span",
-        "started",
-        "tool_calls",
-        "turn",
-    )
-
-    def __init__(self, kind: str, run_id: UUID, span: trace.Span, outer: Context) -> None:
-        self.kind = kind
-        self.run_id = run_id
-        self.span = span
-        self.outer = outer
-        """The context the run was started in."""
-        self.started = time.perf_counter()
-        self.turn: TurnSummary | None = current_turn(outer)
-        parent = outer.get(_RUN_KEY)
-        self.parent: _Run | None = parent if isinstance(parent, _Run) else None
-        self.agent: _Run | None = (
-            self if kind == _AGENT else self.parent.agent if self.parent is not None else None
-        )
-        self.children: dict[UUID, _Run] = {}
-        self.iterations = 0
-        self.tool_calls = 0
-        self.first_chunk: float | None = None
-        self.first_text: float | None = None
-        self.is_streamed = False
-        self.model = ""
-        self.provider: Provider | None = None
 
 
 class Scope:
@@ -121,7 +71,7 @@ class TurntraceHandler(BaseCallbackHandler):
     ignore_custom_event = True
 
     def __init__(self) -> None:
-        self._runs: dict[UUID, _Run] = {}
+        self._runs: dict[UUID, Run] = {}
 
     # -- starts: in the task that runs the thing, so attaching is right ------------------------
 
@@ -146,16 +96,14 @@ class TurntraceHandler(BaseCallbackHandler):
             elif tags and name and not name.startswith("__"):
                 node = (metadata or {}).get("langgraph_node")
                 if node == name and any(tag.startswith(_STEP_TAG) for tag in tags):
-                    self._start(_NODE, run_id, parent_run_id, f"node {name}", SpanKind.INTERNAL, {})
+                    self._start(NODE, run_id, parent_run_id, f"node {name}", SpanKind.INTERNAL, {})
 
     def _start_agent(self, run_id: UUID, parent_run_id: UUID | None, name: str) -> None:
         values: dict[str, Any] = {
             keys.GEN_AI_OPERATION_NAME: "invoke_agent",
             keys.GEN_AI_AGENT_NAME: name,
         }
-        self._start(
-            _AGENT, run_id, parent_run_id, f"invoke_agent {name}", SpanKind.INTERNAL, values
-        )
+        self._start(AGENT, run_id, parent_run_id, f"invoke_agent {name}", SpanKind.INTERNAL, values)
 
     def on_chat_model_start(
         self,
@@ -182,9 +130,7 @@ class TurntraceHandler(BaseCallbackHandler):
                 keys.AI_PROMPT_HISTORY_SIZE: sum(len(batch) for batch in messages),
             }
             self._add_parameters(values, facts, kwargs.get("invocation_params") or {})
-            run = self._start(
-                _CHAT, run_id, parent_run_id, f"chat {model}", SpanKind.CLIENT, values
-            )
+            run = self._start(CHAT, run_id, parent_run_id, f"chat {model}", SpanKind.CLIENT, values)
             run.model = model
             run.provider = provider
             if run.agent is not None:
@@ -232,7 +178,7 @@ class TurntraceHandler(BaseCallbackHandler):
             if isinstance(call_id, str):
                 values[keys.GEN_AI_TOOL_CALL_ID] = call_id
             run = self._start(
-                _TOOL, run_id, parent_run_id, f"execute_tool {name}", SpanKind.INTERNAL, values
+                TOOL, run_id, parent_run_id, f"execute_tool {name}", SpanKind.INTERNAL, values
             )
             if run.agent is not None:
                 run.agent.tool_calls += 1
@@ -247,24 +193,24 @@ class TurntraceHandler(BaseCallbackHandler):
         name: str,
         span_kind: SpanKind,
         values: dict[str, Any],
-    ) -> _Run:
+    ) -> Run:
         outer = self._outer(kind, parent_run_id)
         bound = current_local_trace(outer)
-        if bound is not None and kind != _NODE:
+        if bound is not None and kind != NODE:
             session = bound.bound.get(keys.SESSION_ID)
             if session is not None:
                 values[keys.GEN_AI_CONVERSATION_ID] = session
-            if kind == _CHAT and keys.TURN_PHASE in bound.bound:
+            if kind == CHAT and keys.TURN_PHASE in bound.bound:
                 values[keys.AI_PROMPT_PHASE] = bound.bound[keys.TURN_PHASE]
         span = trace.get_tracer(SCOPE).start_span(name, outer, span_kind, values)
-        run = self._runs[run_id] = _Run(kind, run_id, span, outer)
+        run = self._runs[run_id] = Run(kind, run_id, span, outer)
         if run.parent is not None:
             run.parent.children[run_id] = run
         scope = get_current().get(GUARDED_KEY)
         if isinstance(scope, Scope):
             scope.add(self, run_id)
             inner = dict(with_span(span, outer))
-            inner[_RUN_KEY] = run
+            inner[RUN_KEY] = run
             inner.pop(GRAPH_KEY, None)
             attach(Context(inner))
         return run
@@ -276,14 +222,14 @@ class TurntraceHandler(BaseCallbackHandler):
         LangChain's parent run only where the context was lost on the way (a bare thread).
         """
         context = get_current()
-        inside = context.get(_RUN_KEY)
-        if kind == _CHAT and isinstance(inside, _Run) and inside.kind == _CHAT:
+        inside = context.get(RUN_KEY)
+        if kind == CHAT and isinstance(inside, Run) and inside.kind == CHAT:
             # A batch: several calls start one after the other before the first one runs.
             return inside.outer
         if context.get(SPAN_KEY) is None and parent_run_id is not None:
             parent = self._runs.get(parent_run_id)
             if parent is not None:
-                return Context({**with_span(parent.span, parent.outer), _RUN_KEY: parent})
+                return Context({**with_span(parent.span, parent.outer), RUN_KEY: parent})
         return context
 
     # -- while it runs -------------------------------------------------------------------------
@@ -300,7 +246,7 @@ class TurntraceHandler(BaseCallbackHandler):
             run.is_streamed = True
             if run.first_chunk is None:
                 run.first_chunk = now
-            if _has_text(token):
+            if has_text(token):
                 run.first_text = now
 
     # -- ends: in another task, so nothing is detached -----------------------------------------
@@ -372,13 +318,13 @@ class TurntraceHandler(BaseCallbackHandler):
         if run_id in self._runs:
             self._finish(run_id, None)
 
-    def _end(self, run: _Run, error: BaseException | None) -> None:
+    def _end(self, run: Run, error: BaseException | None) -> None:
         if error is not None:
             self._end_children(run)
         span = run.span
-        if run.kind == _CHAT:
-            span.set_attributes(_stream_times(run))
-        elif run.kind == _AGENT:
+        if run.kind == CHAT:
+            span.set_attributes(run.stream_times())
+        elif run.kind == AGENT:
             span.set_attributes(
                 {
                     keys.AI_REACT_LOOP_ITERATIONS: run.iterations,
@@ -386,53 +332,12 @@ class TurntraceHandler(BaseCallbackHandler):
                 }
             )
         if error is not None:
-            _note_error(run, error)
+            run.note_error(error)
         span.end()
 
-    def _end_children(self, run: _Run) -> None:
+    def _end_children(self, run: Run) -> None:
         """End what is open below a run that broke off; after a good end it is work that goes on."""
         for child in list(run.children.values()):
             self._runs.pop(child.run_id, None)
             self._end_children(child)
             self._end(child, None)
-
-
-def _stream_times(run: _Run) -> dict[str, Any]:
-    values: dict[str, Any] = {keys.GEN_AI_REQUEST_STREAM: run.is_streamed}
-    if run.first_chunk is not None:
-        values[keys.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] = round(run.first_chunk - run.started, 6)
-        values[keys.AI_STREAM_TOTAL_MS] = round((time.perf_counter() - run.started) * 1000, 3)
-    if run.first_text is not None:
-        values[keys.AI_STREAM_FIRST_TOKEN_MS] = round((run.first_text - run.started) * 1000, 3)
-    return values
-
-
-def _note_error(run: _Run, error: BaseException) -> None:
-    """Interrupts, cancellation and a reader that left are outcomes; the rest are errors."""
-    names = {kind.__name__ for kind in type(error).__mro__}
-    # An agent within a tool or a node does not speak for the turn: its caller may know better.
-    turn = run.turn if run.kind == _AGENT and run.parent is None else None
-    if not isinstance(error, Exception) or names & _NO_ERRORS:
-        is_outcome = not isinstance(error, GeneratorExit) and not names & _NO_ERRORS
-        if turn is not None and turn.outcome == OK and is_outcome:
-            turn.outcome = CANCELLED
-        return
-    if _RECURSION in names:
-        run.span.add_event("agent.recursion_limit_hit")
-    failed(run.span, error)
-    if turn is not None:
-        turn.outcome = ERROR
-
-
-def _has_text(token: Any) -> bool:
-    """Tell whether a chunk's content holds text; tool calls and the last empty chunk do not."""
-    if isinstance(token, str):
-        return bool(token)
-    if isinstance(token, list):
-        return any(
-            bool(part)
-            if isinstance(part, str)
-            else bool(isinstance(part, dict) and part.get("text"))
-            for part in token
-        )
-    return False
