@@ -212,6 +212,11 @@ class _Request:
             path = next((r.path for r in routes if getattr(r, "endpoint", None) is endpoint), None)
         elif route is self.mount:
             path = "/{path}"
+        else:
+            # FastAPI (0.165 on) keeps the prefix of an included router beside the route.
+            effective = (scope.get("fastapi") or {}).get("effective_route_context")
+            if effective is not None and effective.original_route is route:
+                path = effective.path_format
         if not isinstance(path, str):
             return None
         return f"{self.root if _is_constant(self.root) else ''}{self.prefix}{path}"
@@ -237,9 +242,11 @@ class _AsgiInstrumentation:
         from starlette.applications import Starlette
         from starlette.routing import Mount
 
-        async def call(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> None:
+        # No coroutine functions: uvicorn calls an app without arguments and takes it for a
+        # factory unless that raises a TypeError at once.
+        def call(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Awaitable[None]:
             scope, receive, send = _call_arguments(*args, **kwargs)
-            await trace_request(wrapped, scope, receive, send)
+            return trace_request(wrapped, scope, receive, send)
 
         async def handle(wrapped: Any, mount: Any, args: Any, kwargs: Any) -> None:
             with Guarded("the route of a mounted app"):
@@ -255,9 +262,10 @@ class _AsgiInstrumentation:
         except ImportError:
             return
 
-        async def fastapi_call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> None:
-            self._silence(instance)
-            await wrapped(*args, **kwargs)
+        def fastapi_call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+            with Guarded("silencing FastAPI's own spans"):
+                self._silence(instance)
+            return wrapped(*args, **kwargs)
 
         self._patches.wrap(FastAPI, "__call__", fastapi_call)
 

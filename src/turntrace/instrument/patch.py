@@ -32,7 +32,7 @@ class Patches:
         """
         is_own = name in vars(owner)
         original = vars(owner)[name] if is_own else getattr(owner, name)
-        # wrapt asks at each call (less than 0.05 us): false once ours is to be transparent.
+        # wrapt asks at each call (0.06 us): false once ours is to be transparent.
         switch = [name]
         wrapped = wrapt.FunctionWrapper(original, wrapper, enabled=partial(bool, switch))
         setattr(owner, name, wrapped)
