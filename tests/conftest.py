@@ -83,17 +83,21 @@ def unconfigured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if name.startswith(("OTEL_", "TURNTRACE_")):
             monkeypatch.delenv(name)
     yield
-    switch(off=False)
     running = pipeline.active()
     if running is not None:
         running.shutdown(0.0)
     _reset_global_provider()
 
 
+@pytest.fixture(autouse=True)
+def _switched_on() -> None:
+    """Let each test instrument, whatever another one had switched off."""
+    switch(off=False)
+
+
 @pytest.fixture
 def instrumented() -> Iterator[None]:
-    """Switch every instrumentation on for one test, whatever another test had switched off."""
-    switch(off=False)
+    """Switch every instrumentation on for one test."""
     turntrace.instrument()
     yield
     turntrace.uninstrument()

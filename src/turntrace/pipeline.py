@@ -89,10 +89,11 @@ def configure(*, policy: SamplingPolicy | None = None, **settings: object) -> Te
                 raise ConfigurationError(
                     "configure() was called before with other settings; call it once, at the start"
                 )
+            switch(off=not _active.settings.enabled)
             return _active
+        switch(off=not loaded.enabled)
         for warning in warnings:
             logger.warning("turntrace: %s", warning)
-        switch(off=not loaded.enabled)
         if not loaded.enabled:
             _active = Telemetry(loaded, None, None)
             return _active

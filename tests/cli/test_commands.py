@@ -24,7 +24,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def _run_without_extra(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own command
+    return subprocess.run(
         [sys.executable, "-c", BLOCK, *arguments], capture_output=True, text=True, check=False
     )
 

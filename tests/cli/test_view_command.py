@@ -32,7 +32,7 @@ HTTP = urllib3.PoolManager()
 @contextmanager
 def _running_view(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run a view on a free port until the block ends; yields the process and its address."""
-    process = subprocess.Popen(  # noqa: S603 - our own command
+    process = subprocess.Popen(
         [*COMMAND, "view", "--port", "0", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -128,7 +128,7 @@ def test_unknown_trace_exits_with_one(view: str, capsys: pytest.CaptureFixture[s
 
 def test_waiting_ends_as_soon_as_the_trace_is_there(tmp_path: Path) -> None:
     with _running_view("--store", str(tmp_path / "view.sqlite")) as (_, url):
-        asking = subprocess.Popen(  # noqa: S603 - our own command
+        asking = subprocess.Popen(
             [*COMMAND, "view", "--trace", "latest", "--url", url, "--wait", str(WAIT_SECONDS)],
             stdout=subprocess.PIPE,
             text=True,
@@ -147,7 +147,7 @@ def test_reader_that_leaves_early_is_no_error(view: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as output:
-        done = subprocess.run(  # noqa: S603 - our own command
+        done = subprocess.run(
             words, stdout=output, stderr=subprocess.PIPE, text=True, check=False
         )
     assert (done.returncode, done.stderr) == (0, "")

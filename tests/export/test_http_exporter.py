@@ -469,7 +469,7 @@ def test_forked_child_sends_only_its_own_spans_over_its_own_connection(
 ) -> None:
     here = str(Path(__file__).parent)
     program = textwrap.dedent(CHILD_PROGRAM)
-    result = subprocess.run(  # noqa: S603 - our own program
+    result = subprocess.run(
         [sys.executable, "-X", "dev", "-c", program, collector.endpoint, here],
         capture_output=True,
         text=True,

@@ -31,7 +31,6 @@ def _untraced() -> Iterator[None]:
         patch.setenv("OTEL_ENABLED", "false")
         patch.setattr(pipeline, "_active", None)
         yield
-    pipeline.switch(off=False)
 
 
 @pytest.fixture(scope="session")
