@@ -269,13 +269,17 @@ def _get_event_handler(wrapped: Any, _server: Any, args: Any, kwargs: Any) -> An
     return noting_cancellation, handler_arguments
 
 
-async def _trigger_event(wrapped: Any, server: Any, args: Any, kwargs: Any) -> Any:
+def _trigger_event(wrapped: Any, server: Any, args: Any, kwargs: Any) -> Any:
     # Runs for every event: only a disconnect that the library itself reports is looked at.
     if not args or args[0] != "disconnect":
-        return await wrapped(*args, **kwargs)
+        return wrapped(*args, **kwargs)
     if _spoofed.get():
         _spoofed.set(False)
-        return await wrapped(*args, **kwargs)
+        return wrapped(*args, **kwargs)
+    return _disconnected(wrapped, server, args, kwargs)
+
+
+async def _disconnected(wrapped: Any, server: Any, args: Any, kwargs: Any) -> Any:
     span = None
     with Guarded("the start of a Socket.IO disconnect span"):
         span = _disconnect_span(server, *args[1:])
@@ -322,17 +326,21 @@ async def _send_packet(wrapped: Any, _server: Any, args: Any, kwargs: Any) -> An
     return await wrapped(*args, **kwargs)
 
 
-async def _emit(wrapped: Any, _server: Any, args: Any, kwargs: Any) -> Any:
-    event = args[0] if args else kwargs.get("event")
-    name, is_token = _emitted.judge(event)
+def _emit(wrapped: Any, _server: Any, args: Any, kwargs: Any) -> Any:
+    # A plain function: a coroutine around each token's emit would double what a token costs.
+    name, is_token = _emitted.judge(args[0] if args else kwargs.get("event"))
     context = get_current()
     if is_token:
-        turn = current_turn(context)
-        if turn is not None:
+        turn = context.get(TURN_KEY)
+        if isinstance(turn, TurnSummary):
             turn.emitted_token()
-        return await wrapped(*args, **kwargs)
+        return wrapped(*args, **kwargs)
     if SPAN_KEY not in context:
-        return await wrapped(*args, **kwargs)
+        return wrapped(*args, **kwargs)
+    return _emit_in_span(wrapped, name, context, args, kwargs)
+
+
+async def _emit_in_span(wrapped: Any, name: str, context: Context, args: Any, kwargs: Any) -> Any:
     span = start_emit(name, context)
     if span is None:
         return await wrapped(*args, **kwargs)
