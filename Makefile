@@ -38,11 +38,11 @@ setup: $(VENV)/app.stamp ## what running needs, in .venv
 setup-dev: $(VENV)/dev.stamp ## what developing needs, in .venv
 
 demo: setup ## one real conversation, traced and shown (ONCE=1: end by itself)
-	@$(BIN)/python -m renovation.demo $(if $(ONCE),--once)
+	@$(BIN)/python -m renovation.demo $(if $(filter-out 0,$(ONCE)),--once)
 
 format: setup-dev ## lay the code out
 	$(BIN)/ruff format -q $(SOURCES)
-	$(BIN)/ruff check -q --fix $(SOURCES) || true
+	$(BIN)/ruff check -q --fix --exit-zero $(SOURCES)
 
 lint: setup-dev ## format and rules of style
 	$(BIN)/ruff format --check $(SOURCES)
@@ -52,7 +52,7 @@ types: setup-dev ## strict types
 	$(BIN)/mypy
 
 imports: setup-dev ## who may import whom
-	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	$(BIN)/lint-imports
 
 check: lint types imports ## all that needs no running
 

@@ -20,7 +20,7 @@ from opentelemetry.trace import SpanKind, set_span_in_context
 from turntrace.guard.schema import Schema
 from turntrace.guard.stage import GuardStage
 from turntrace.record import Resource, TracerProvider
-from turntrace.sample.rules import KEEP_ALL
+from turntrace.sample.rules import SamplingPolicy
 from turntrace.sample.stage import SampleStage
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def contenders() -> dict[str, Callable[[int], float]]:
 
     records: deque[Any] = deque(maxlen=100)
     guard = GuardStage(Schema(), records.append)
-    sample = SampleStage(KEEP_ALL, guard.on_end)
+    sample = SampleStage(SamplingPolicy(), guard.on_end)
     guarded = TracerProvider(Resource({}), sample.on_end, decide=sample.decide)
 
     sdk = SdkProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 import turntrace
+from turntrace import SamplingPolicy
 from turntrace.errors import ConfigurationError, MissingLibraryError
 
 if TYPE_CHECKING:
@@ -97,8 +100,10 @@ def test_configure_twice_returns_the_same_and_refuses_other_settings() -> None:
     first = turntrace.configure(service_name="a")
     assert turntrace.configure() is first
     assert turntrace.configure(service_name="a") is first
-    with pytest.raises(ConfigurationError, match="called before"):
+    with pytest.raises(ConfigurationError, match="another service_name"):
         turntrace.configure(service_name="b")
+    with pytest.raises(ConfigurationError, match="another policy"):
+        turntrace.configure(policy=SamplingPolicy(baseline=0.5))
 
 
 def test_a_provider_that_is_there_already_is_said_with_what_to_do() -> None:
@@ -171,3 +176,19 @@ def test_a_turn_that_fails_says_so_in_its_summary(
 def test_bind_outside_a_trace_does_nothing() -> None:
     turntrace.configure()
     turntrace.bind(session_id="s")
+
+
+def test_a_script_that_just_ends_has_sent_what_it_recorded(
+    received: tuple[str, list[ExportTraceServiceRequest]],
+) -> None:
+    endpoint, requests = received
+    script = (
+        "import turntrace\n"
+        f"turntrace.configure(endpoint={endpoint!r}, compression='none')\n"
+        "with turntrace.turn('script'): pass\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stderr == ""
+    assert [r.resource_spans[0].scope_spans[0].spans[0].name for r in requests] == ["script"]

@@ -18,6 +18,17 @@ class Vocabulary(StrEnum):
     ORIGINAL = "original"
 
 
+class Kind(StrEnum):
+    """What a key's value is; the guard withholds a value of another kind."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    FLAG = "flag"
+
+
+TEXT, NUMBER, FLAG = Kind
+
+
 class Key(NamedTuple):
     """What is known of one attribute key."""
 
@@ -25,6 +36,7 @@ class Key(NamedTuple):
     layer: str
     vocabulary: Vocabulary
     meaning: str
+    kind: Kind
 
 
 KEYS: dict[str, Key] = {}
@@ -37,20 +49,20 @@ class _Layer:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def both(self, name: str, meaning: str) -> str:
+    def both(self, name: str, meaning: str, kind: Kind = TEXT) -> str:
         """Declare a key that both vocabularies have."""
-        return self._declare(name, Vocabulary.BOTH, meaning)
+        return self._declare(name, Vocabulary.BOTH, meaning, kind)
 
-    def semconv(self, name: str, meaning: str) -> str:
+    def semconv(self, name: str, meaning: str, kind: Kind = TEXT) -> str:
         """Declare a key of today's semantic conventions."""
-        return self._declare(name, Vocabulary.SEMCONV, meaning)
+        return self._declare(name, Vocabulary.SEMCONV, meaning, kind)
 
-    def original(self, name: str, meaning: str) -> str:
+    def original(self, name: str, meaning: str, kind: Kind = TEXT) -> str:
         """Declare a key of the original system."""
-        return self._declare(name, Vocabulary.ORIGINAL, meaning)
+        return self._declare(name, Vocabulary.ORIGINAL, meaning, kind)
 
-    def _declare(self, name: str, vocabulary: Vocabulary, meaning: str) -> str:
-        KEYS[name] = Key(name, self._name, vocabulary, meaning)
+    def _declare(self, name: str, vocabulary: Vocabulary, meaning: str, kind: Kind) -> str:
+        KEYS[name] = Key(name, self._name, vocabulary, meaning, kind)
         return name
 
 
@@ -89,38 +101,46 @@ _turn = _Layer("turn")
 TURN_OUTCOME = _turn.both(
     "turntrace.turn.outcome", "ok, error, cancelled, client_disconnected, ..."
 )
-TURN_ITERATIONS = _turn.both("turntrace.turn.iterations", "passes of the agent's loop")
-TURN_MODEL_CALLS = _turn.both("turntrace.turn.model_calls", "model calls")
-TURN_TOOL_CALLS = _turn.both("turntrace.turn.tool_calls", "tools run")
-TURN_INPUT_TOKENS = _turn.both("turntrace.turn.input_tokens", "prompt tokens of all model calls")
+TURN_ITERATIONS = _turn.both("turntrace.turn.iterations", "passes of the agent's loop", NUMBER)
+TURN_MODEL_CALLS = _turn.both("turntrace.turn.model_calls", "model calls", NUMBER)
+TURN_TOOL_CALLS = _turn.both("turntrace.turn.tool_calls", "tools run", NUMBER)
+TURN_INPUT_TOKENS = _turn.both(
+    "turntrace.turn.input_tokens", "prompt tokens of all model calls", NUMBER
+)
 TURN_OUTPUT_TOKENS = _turn.both(
-    "turntrace.turn.output_tokens", "completion tokens, reasoning included"
+    "turntrace.turn.output_tokens", "completion tokens, reasoning included", NUMBER
 )
-TURN_COST_USD = _turn.both("turntrace.turn.cost_usd", "estimated US dollars of all model calls")
+TURN_COST_USD = _turn.both(
+    "turntrace.turn.cost_usd", "estimated US dollars of all model calls", NUMBER
+)
 TURN_FIRST_TOKEN_MS = _turn.both(
-    "turntrace.turn.first_token_ms", "ms from the root's start to the first token emitted"
+    "turntrace.turn.first_token_ms", "ms from the root's start to the first token emitted", NUMBER
 )
-TURN_TOKENS_EMITTED = _turn.both("turntrace.turn.tokens_emitted", "token events sent to the client")
-TURN_DB_MS = _turn.both("turntrace.turn.db_ms", "ms spent in database statements, summed")
-TURN_DB_STATEMENTS = _turn.both("turntrace.turn.db_statements", "database statements")
+TURN_TOKENS_EMITTED = _turn.both(
+    "turntrace.turn.tokens_emitted", "token events sent to the client", NUMBER
+)
+TURN_DB_MS = _turn.both("turntrace.turn.db_ms", "ms spent in database statements, summed", NUMBER)
+TURN_DB_STATEMENTS = _turn.both("turntrace.turn.db_statements", "database statements", NUMBER)
 
 _http = _Layer("http")
 HTTP_METHOD = _http.original("http.method", "request method, upper case")
 HTTP_ROUTE = _http.both("http.route", "the route's template, never the path")
-HTTP_STATUS_CODE = _http.original("http.status_code", "response status")
+HTTP_STATUS_CODE = _http.original("http.status_code", "response status", NUMBER)
 HTTP_REQUEST_BODY_SIZE_ORIGINAL = _http.original(
-    "http.request.body_size", "bytes, from Content-Length"
+    "http.request.body_size", "bytes, from Content-Length", NUMBER
 )
-HTTP_RESPONSE_BODY_SIZE_ORIGINAL = _http.original("http.response.body_size", "bytes sent")
+HTTP_RESPONSE_BODY_SIZE_ORIGINAL = _http.original("http.response.body_size", "bytes sent", NUMBER)
 HTTP_REQUEST_METHOD = _http.semconv(
     "http.request.method", "request method, _OTHER if not a known one"
 )
-HTTP_RESPONSE_STATUS_CODE = _http.semconv("http.response.status_code", "response status")
-HTTP_REQUEST_BODY_SIZE = _http.semconv("http.request.body.size", "bytes, from Content-Length")
-HTTP_RESPONSE_BODY_SIZE = _http.semconv("http.response.body.size", "bytes sent")
+HTTP_RESPONSE_STATUS_CODE = _http.semconv("http.response.status_code", "response status", NUMBER)
+HTTP_REQUEST_BODY_SIZE = _http.semconv(
+    "http.request.body.size", "bytes, from Content-Length", NUMBER
+)
+HTTP_RESPONSE_BODY_SIZE = _http.semconv("http.response.body.size", "bytes sent", NUMBER)
 URL_SCHEME = _http.semconv("url.scheme", "http or https")
 SERVER_ADDRESS = _http.semconv("server.address", "host that was called (client spans, databases)")
-SERVER_PORT = _http.semconv("server.port", "its port")
+SERVER_PORT = _http.semconv("server.port", "its port", NUMBER)
 
 _socketio = _Layer("socket.io")
 MESSAGING_SYSTEM = _socketio.both("messaging.system", "socket.io")
@@ -131,7 +151,7 @@ MESSAGING_OPERATION_NAME = _socketio.semconv("messaging.operation.name", "proces
 MESSAGING_OPERATION_TYPE = _socketio.semconv("messaging.operation.type", "process or send")
 MESSAGING_DESTINATION_NAME = _socketio.semconv("messaging.destination.name", "the namespace")
 MESSAGING_MESSAGE_BODY_SIZE = _socketio.semconv(
-    "messaging.message.body.size", "bytes of the packet"
+    "messaging.message.body.size", "bytes of the packet", NUMBER
 )
 SOCKET_ID = _socketio.original("socket.id", "the Socket.IO sid")
 SOCKET_EVENT = _socketio.original(
@@ -139,7 +159,7 @@ SOCKET_EVENT = _socketio.original(
 )
 SOCKET_TRANSPORT = _socketio.original("socket.transport", "websocket or polling")
 SOCKET_ROOM = _socketio.original("socket.room", "the room an event was emitted to")
-SOCKET_CONTENT_LENGTH = _socketio.original("socket.content_length", "bytes of the packet")
+SOCKET_CONTENT_LENGTH = _socketio.original("socket.content_length", "bytes of the packet", NUMBER)
 SOCKET_DISCONNECT_REASON = _socketio.original(
     "socket.disconnect_reason", "why the connection ended"
 )
@@ -147,39 +167,51 @@ SOCKET_DISCONNECT_REASON = _socketio.original(
 _ai = _Layer("ai")
 AI_SYSTEM = _ai.original("ai.system", "gemini, openai, ...")
 AI_MODEL = _ai.original("ai.model", "the model asked for")
-AI_TEMPERATURE = _ai.original("ai.temperature", "0 to 2")
+AI_TEMPERATURE = _ai.original("ai.temperature", "0 to 2", NUMBER)
 AI_PROMPT_PHASE = _ai.original("ai.prompt.phase", "the phase whose prompt was used")
-AI_PROMPT_HISTORY_SIZE = _ai.original("ai.prompt.history_size", "messages sent to the model")
-AI_USAGE_PROMPT_TOKENS = _ai.original("ai.usage.prompt_tokens", "prompt tokens")
-AI_USAGE_COMPLETION_TOKENS = _ai.original("ai.usage.completion_tokens", "completion tokens")
-AI_USAGE_TOTAL_TOKENS = _ai.original("ai.usage.total_tokens", "both")
-AI_COST_ESTIMATED_USD = _ai.original("ai.cost.estimated_usd", "estimated US dollars")
-AI_STREAM_FIRST_TOKEN_MS = _ai.original("ai.stream.first_token_ms", "ms to the first text chunk")
-AI_STREAM_TOTAL_MS = _ai.original("ai.stream.total_ms", "ms of the whole stream")
+AI_PROMPT_HISTORY_SIZE = _ai.original(
+    "ai.prompt.history_size", "messages sent to the model", NUMBER
+)
+AI_USAGE_PROMPT_TOKENS = _ai.original("ai.usage.prompt_tokens", "prompt tokens", NUMBER)
+AI_USAGE_COMPLETION_TOKENS = _ai.original("ai.usage.completion_tokens", "completion tokens", NUMBER)
+AI_USAGE_TOTAL_TOKENS = _ai.original("ai.usage.total_tokens", "both", NUMBER)
+AI_COST_ESTIMATED_USD = _ai.original("ai.cost.estimated_usd", "estimated US dollars", NUMBER)
+AI_STREAM_FIRST_TOKEN_MS = _ai.original(
+    "ai.stream.first_token_ms", "ms to the first text chunk", NUMBER
+)
+AI_STREAM_TOTAL_MS = _ai.original("ai.stream.total_ms", "ms of the whole stream", NUMBER)
 AI_TOOL_NAME = _ai.original("ai.tool.name", "the tool")
-AI_TOOL_CALLS_COUNT = _ai.original("ai.tool.calls_count", "tool calls the agent made")
-AI_REACT_LOOP_ITERATIONS = _ai.original("ai.react_loop.iterations", "passes of the agent's loop")
+AI_TOOL_CALLS_COUNT = _ai.original("ai.tool.calls_count", "tool calls the agent made", NUMBER)
+AI_REACT_LOOP_ITERATIONS = _ai.original(
+    "ai.react_loop.iterations", "passes of the agent's loop", NUMBER
+)
 GEN_AI_OPERATION_NAME = _ai.semconv("gen_ai.operation.name", "chat, invoke_agent, execute_tool")
 GEN_AI_PROVIDER_NAME = _ai.semconv("gen_ai.provider.name", "gcp.gemini, openai, ...")
 GEN_AI_CONVERSATION_ID = _ai.semconv("gen_ai.conversation.id", "the session, on AI spans")
 GEN_AI_REQUEST_MODEL = _ai.semconv("gen_ai.request.model", "the model asked for")
-GEN_AI_REQUEST_TEMPERATURE = _ai.semconv("gen_ai.request.temperature", "0 to 2")
-GEN_AI_REQUEST_TOP_P = _ai.semconv("gen_ai.request.top_p", "0 to 1")
-GEN_AI_REQUEST_TOP_K = _ai.semconv("gen_ai.request.top_k", "count")
-GEN_AI_REQUEST_MAX_TOKENS = _ai.semconv("gen_ai.request.max_tokens", "tokens")
-GEN_AI_REQUEST_STREAM = _ai.semconv("gen_ai.request.stream", "whether the answer was streamed")
+GEN_AI_REQUEST_TEMPERATURE = _ai.semconv("gen_ai.request.temperature", "0 to 2", NUMBER)
+GEN_AI_REQUEST_TOP_P = _ai.semconv("gen_ai.request.top_p", "0 to 1", NUMBER)
+GEN_AI_REQUEST_TOP_K = _ai.semconv("gen_ai.request.top_k", "count", NUMBER)
+GEN_AI_REQUEST_MAX_TOKENS = _ai.semconv("gen_ai.request.max_tokens", "tokens", NUMBER)
+GEN_AI_REQUEST_STREAM = _ai.semconv(
+    "gen_ai.request.stream", "whether the answer was streamed", FLAG
+)
 GEN_AI_RESPONSE_MODEL = _ai.semconv("gen_ai.response.model", "the model that answered")
 GEN_AI_RESPONSE_ID = _ai.semconv("gen_ai.response.id", "the provider's id of the answer")
 GEN_AI_RESPONSE_FINISH_REASONS = _ai.semconv("gen_ai.response.finish_reasons", "why it stopped")
 GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK = _ai.semconv(
-    "gen_ai.response.time_to_first_chunk", "seconds to the first chunk of any kind"
+    "gen_ai.response.time_to_first_chunk", "seconds to the first chunk of any kind", NUMBER
 )
 GEN_AI_USAGE_INPUT_TOKENS = _ai.semconv(
-    "gen_ai.usage.input_tokens", "prompt tokens, cached included"
+    "gen_ai.usage.input_tokens", "prompt tokens, cached included", NUMBER
 )
-GEN_AI_USAGE_OUTPUT_TOKENS = _ai.semconv("gen_ai.usage.output_tokens", "reasoning included")
-GEN_AI_USAGE_CACHE_READ = _ai.semconv("gen_ai.usage.cache_read.input_tokens", "from a cache")
-GEN_AI_USAGE_REASONING = _ai.semconv("gen_ai.usage.reasoning.output_tokens", "thought, not said")
+GEN_AI_USAGE_OUTPUT_TOKENS = _ai.semconv("gen_ai.usage.output_tokens", "reasoning included", NUMBER)
+GEN_AI_USAGE_CACHE_READ = _ai.semconv(
+    "gen_ai.usage.cache_read.input_tokens", "from a cache", NUMBER
+)
+GEN_AI_USAGE_REASONING = _ai.semconv(
+    "gen_ai.usage.reasoning.output_tokens", "thought, not said", NUMBER
+)
 GEN_AI_AGENT_NAME = _ai.semconv("gen_ai.agent.name", "the agent's graph")
 GEN_AI_TOOL_NAME = _ai.semconv("gen_ai.tool.name", "the tool")
 GEN_AI_TOOL_TYPE = _ai.semconv("gen_ai.tool.type", "function")
@@ -190,7 +222,7 @@ DB_SYSTEM = _database.original("db.system", "sqlite, postgresql, ...")
 DB_STATEMENT = _database.original("db.statement", "statement with placeholders, never a value")
 DB_OPERATION = _database.original("db.operation", "SELECT, INSERT, ...")
 DB_SQL_TABLE = _database.original("db.sql.table", "first table")
-DB_QUERY_DURATION_MS = _database.original("db.query.duration_ms", "ms in the driver")
+DB_QUERY_DURATION_MS = _database.original("db.query.duration_ms", "ms in the driver", NUMBER)
 DB_SYSTEM_NAME = _database.semconv("db.system.name", "sqlite, postgresql, ...")
 DB_QUERY_TEXT = _database.semconv("db.query.text", "statement with placeholders, never a value")
 DB_QUERY_SUMMARY = _database.semconv("db.query.summary", "operation and first table")
@@ -200,10 +232,14 @@ DB_NAMESPACE = _database.semconv("db.namespace", "database name")
 
 _exception = _Layer("exception")
 EXCEPTION_TYPE = _exception.both("exception.type", "qualified exception type")
-EXCEPTION_ESCAPED = _exception.both("exception.escaped", "whether it left the span")
+EXCEPTION_ESCAPED = _exception.both("exception.escaped", "whether it left the span", FLAG)
 
 SOCKETIO_SYSTEM = "socket.io"
 """The value of ``messaging.system``."""
+
+
+KINDS = {key.name: key.kind for key in KEYS.values()}
+"""The kind of every key's value."""
 
 
 def keys_of(vocabulary: Vocabulary) -> frozenset[str]:

@@ -5,6 +5,7 @@ record ──▶ sample ──▶ guard ──▶ export ──▶ an OTLP recei
 
 from __future__ import annotations
 
+import atexit
 import logging
 import platform
 import threading
@@ -42,11 +43,13 @@ class Telemetry:
     def __init__(
         self,
         settings: Settings,
+        policy: SamplingPolicy | None,
         provider: TracerProvider | None,
         exporter: SpanSink | None,
     ) -> None:
         self.settings = settings
         self.provider = provider
+        self.policy = policy
         self._exporter = exporter
 
     def force_flush(self, timeout_seconds: float = 5.0) -> bool:
@@ -69,7 +72,8 @@ def configure(*, policy: SamplingPolicy | None = None, **settings: object) -> Te
     """Build the pipeline and make it OpenTelemetry's global tracer provider.
 
     The environment is read first, explicit arguments win. A second call returns the running
-    telemetry if it asks for the same, and raises otherwise.
+    telemetry if what it asks for is what runs, and raises otherwise. At the interpreter's exit
+    ``shutdown`` is called; a server that is ended by a signal calls it itself.
 
     Args:
         policy: Which traces are kept; by default the baseline ratio of the settings.
@@ -85,17 +89,14 @@ def configure(*, policy: SamplingPolicy | None = None, **settings: object) -> Te
     loaded, warnings = load(settings)
     with _lock:
         if _active is not None:
-            if settings and loaded != _active.settings:
-                raise ConfigurationError(
-                    "configure() was called before with other settings; call it once, at the start"
-                )
+            _refuse_other(_active, policy, loaded, settings)
             switch(off=not _active.settings.enabled)
             return _active
         switch(off=not loaded.enabled)
         for warning in warnings:
             logger.warning("turntrace: %s", warning)
         if not loaded.enabled:
-            _active = Telemetry(loaded, None, None)
+            _active = Telemetry(loaded, policy, None, None)
             return _active
         _active = _build(loaded, policy)
         return _active
@@ -126,12 +127,27 @@ def _build(settings: Settings, policy: SamplingPolicy | None) -> Telemetry:
         policy or SamplingPolicy(baseline=settings.sampling_baseline), guard.on_end
     )
     provider = TracerProvider(resource, sample.on_end, decide=sample.decide)
-    telemetry = Telemetry(settings, provider, exporter)
+    telemetry = Telemetry(settings, policy, provider, exporter)
     use_token_events(settings.token_events)
     provider.force_flush_stages = telemetry.force_flush
     provider.shutdown_stages = telemetry.shutdown
     _install(provider)
+    atexit.register(telemetry.shutdown)
     return telemetry
+
+
+def _refuse_other(
+    running: Telemetry, policy: SamplingPolicy | None, loaded: Settings, given: dict[str, object]
+) -> None:
+    """Raise if what is asked for explicitly is not what runs already."""
+    other = [name for name in given if getattr(loaded, name) != getattr(running.settings, name)]
+    if policy is not None and policy != running.policy:
+        other.append("policy")
+    if other:
+        raise ConfigurationError(
+            f"configure() was called before with another {', '.join(other)};"
+            " call it once, at the start"
+        )
 
 
 def _install(provider: TracerProvider) -> None:

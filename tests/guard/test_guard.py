@@ -201,10 +201,66 @@ def test_the_count_of_withheld_keys_is_bounded(guarded: Guarded) -> None:
     assert len(guarded.stage.withheld) == 1000
 
 
-def test_the_names_it_remembers_are_bounded(guarded: Guarded) -> None:
+def test_names_and_scopes_it_remembers_are_few_and_short(guarded: Guarded) -> None:
     for number in range(10_100):
-        guarded.stage.record(guarded.span(f"name {number}", scope="other"))
-    assert len(guarded.stage._names) == 10_000
+        guarded.stage.record(guarded.span(f"name {number}", scope=f"other.{number}"))
+        guarded.stage.record(guarded.span(f"name {number}"))
+    scopes = guarded.stage._scopes
+    assert len(scopes) == 10_000
+    assert sum(len(judged.names) for judged in scopes.values()) == 10_000
+    guarded.record(guarded.span(**{"k" * 20_000: 1}))
+    assert max(map(len, guarded.stage.withheld)) == 64
+
+
+def test_a_value_of_another_kind_than_its_key_s_does_not_leave(guarded: Guarded) -> None:
+    span = guarded.span()
+    span.set_attribute(keys.GEN_AI_USAGE_INPUT_TOKENS, CANARY)
+    span.set_attribute(keys.HTTP_STATUS_CODE, CANARY)
+    span.set_attribute(keys.GEN_AI_REQUEST_STREAM, CANARY)
+    span.set_attribute(keys.SESSION_ID, 7)
+    assert set(guarded.record(span).attributes) == {keys.SAMPLING_REASON}
+
+
+def test_the_reason_for_sampling_is_the_guard_s_to_say(guarded: Guarded) -> None:
+    span = guarded.span(**{keys.SAMPLING_REASON: CANARY})
+    assert guarded.record(span).attributes[keys.SAMPLING_REASON] == "all"
+
+
+@pytest.mark.parametrize("key", [keys.ERROR_TYPE, keys.EXCEPTION_TYPE])
+def test_a_type_is_a_name_and_never_a_sentence(key: str, guarded: Guarded) -> None:
+    for name in ("ValueError", "pkg.mod.Outer.<locals>.Inner", "503"):
+        assert guarded.record(guarded.span(**{key: name})).attributes[key] == name
+    assert key not in guarded.record(guarded.span(**{key: f"ValueError: {CANARY}"})).attributes
+
+
+@pytest.mark.parametrize("key", [keys.DB_STATEMENT, keys.DB_QUERY_TEXT])
+def test_statements_leave_only_from_instrumentations_of_ours(key: str, guarded: Guarded) -> None:
+    statement = "INSERT INTO t VALUES (?)"
+    assert guarded.record(guarded.span(**{key: statement})).attributes[key] == statement
+    for scope in ("other", "turntrace_app", "turntracer.x"):
+        assert key not in guarded.record(guarded.span("x", scope, **{key: statement})).attributes
+
+
+def test_a_scope_that_does_not_look_like_one_is_withheld(guarded: Guarded) -> None:
+    tracer = guarded.provider.get_tracer(CANARY, CANARY, f"https://{CANARY}")
+    record = guarded.record(tracer.start_span("x"))
+    assert record.scope == (WITHHELD_NAME, "", "")
+    tracer = guarded.provider.get_tracer(
+        "opentelemetry.instrumentation.httpx", "0.66b1", "https://opentelemetry.io/schemas/1.44.0"
+    )
+    assert guarded.record(tracer.start_span("x")).scope.version == "0.66b1"
+
+
+def test_a_span_that_the_app_renamed_loses_its_name(guarded: Guarded) -> None:
+    span = guarded.span("socket.io chat:message")
+    span.update_name("plain words that a user typed")
+    assert guarded.record(span).name == WITHHELD_NAME
+
+
+def test_a_span_that_makes_no_sense_still_keeps_its_place_in_the_tree(guarded: Guarded) -> None:
+    tracer: Any = guarded.provider.get_tracer("turntrace.t")
+    record = guarded.record(tracer.start_span(None, kind=None))
+    assert (record.name, record.kind) == (WITHHELD_NAME, 0)
 
 
 def test_the_vocabulary_decides_which_names_leave() -> None:
@@ -231,7 +287,7 @@ def test_the_vocabulary_decides_which_names_leave() -> None:
 )
 def test_whatever_is_set_only_known_keys_with_plain_values_leave(values: dict[str, Any]) -> None:
     stage = GuardStage(Schema(), lambda _: None)
-    kept, dropped = stage.filtered(values)
+    kept, dropped = stage.filtered(values, is_own=True)
     assert set(kept) <= set(KEYS)
     assert len(kept) + dropped == len(values)
     for key, value in kept.items():

@@ -226,3 +226,75 @@ def test_a_span_ended_by_the_garbage_collector_arrives(tracer: Any, ended: Ended
     Holder()
     gc.collect()
     assert [span.name for span in ended] == ["held"]
+
+
+class _Raising(list[Any]):
+    def __iter__(self) -> Any:
+        raise RuntimeError
+
+
+def _circle() -> list[Any]:
+    circle: list[Any] = []
+    circle.append(circle)
+    return circle
+
+
+@pytest.mark.parametrize(
+    "misuse",
+    [
+        lambda span: span.set_attribute("k", _circle()),
+        lambda span: span.set_attribute("k", _Raising([1])),
+        lambda span: span.set_attribute(["no key"], 1),
+        lambda span: span.set_attributes(None),
+        lambda span: span.set_attributes({"k": _Raising([1])}),
+        lambda span: span.add_event("e", {"k": _Raising([1])}),
+        lambda span: span.add_event("e", timestamp="now"),
+        lambda span: span.add_link(None),
+        lambda span: span.set_status("ERROR"),
+        lambda span: span.set_status(None),
+        lambda span: span.end("now"),
+    ],
+)
+def test_no_misuse_of_a_span_reaches_the_app_or_loses_the_span(
+    misuse: Any, tracer: Any, ended: Ended
+) -> None:
+    span = tracer.start_span("x", links=[None])
+    misuse(span)
+    span.end()
+    assert ended == [span]
+    assert span.end_time >= span.start_time
+    assert span.status.status_code is StatusCode.UNSET
+
+
+def test_none_says_nothing_and_takes_nothing_away(tracer: Any) -> None:
+    span = tracer.start_span("x", attributes={"a": 1, "b": None})
+    span.set_attribute("a", None)
+    span.set_attributes({"a": None, "c": 2})
+    span.local_trace.bind({"a": 9, "d": None})
+    assert dict(span.attributes) == {"a": 1, "c": 2}
+
+
+def test_an_error_after_a_final_ok_is_an_event_and_no_more(tracer: Any) -> None:
+    span = tracer.start_span("x")
+    span.set_status(StatusCode.OK)
+    span.failed(ValueError())
+    assert "error.type" not in span.attributes
+    assert len(span.events) == 1
+
+
+def test_attributes_bound_to_a_local_trace_are_bounded(tracer: Any) -> None:
+    span = tracer.start_span("x")
+    for number in range(300):
+        span.local_trace.bind({f"k{number}": number})
+    assert len(span.local_trace.bound) == 128
+
+
+def test_spans_that_nobody_ends_are_given_up_and_counted(tracer: Any, ended: Ended) -> None:
+    root = tracer.start_span("root")
+    context = with_span(root)
+    for _ in range(10_100):
+        tracer.start_span("leak", context)
+    assert len(root.local_trace.open_spans) == 10_000
+    assert root.local_trace.abandoned == 101
+    root.end()
+    assert ended == [root]

@@ -151,6 +151,46 @@ def test_the_same_context_manager_may_be_entered_again(recorded: Recorded) -> No
     assert recorded.names() == ["x", "x"]
 
 
+def test_several_tasks_inside_one_context_manager_each_end_their_own_span(
+    recorded: Recorded,
+) -> None:
+    tracer = recorded.provider.get_tracer("turntrace.t")
+    shared = tracer.start_as_current_span("shared")
+    first_is_in, second_is_in = asyncio.Event(), asyncio.Event()
+
+    async def first() -> None:
+        with shared:
+            first_is_in.set()
+            await second_is_in.wait()
+            tracer.start_span("in first").end()
+
+    async def second() -> None:
+        await first_is_in.wait()
+        with shared:
+            second_is_in.set()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            tracer.start_span("in second").end()
+
+    async def both() -> None:
+        await asyncio.gather(first(), second())
+
+    asyncio.run(both())
+    assert recorded.tree() == ["shared", "  in first", "shared", "  in second"]
+
+
+def test_a_local_trace_follows_the_span_that_is_current(recorded: Recorded) -> None:
+    tracer = recorded.provider.get_tracer("turntrace.t")
+    other = tracer.start_span("other")
+    with tracer.start_as_current_span("outer"), trace.use_span(other):
+        assert current_local_trace() is other.local_trace
+    with tracer.start_as_current_span("outer"), trace.use_span(Wrapped(other)):
+        assert current_local_trace() is other.local_trace
+    stranger = NonRecordingSpan(SpanContext(1, 1, is_remote=False))
+    with tracer.start_as_current_span("outer"), trace.use_span(stranger):
+        assert current_local_trace() is None
+
+
 def test_end_on_exit_false_leaves_the_span_open(recorded: Recorded) -> None:
     tracer = recorded.provider.get_tracer("turntrace.t")
     with tracer.start_as_current_span("x", end_on_exit=False) as span:

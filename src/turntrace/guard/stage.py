@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from turntrace.attributes import SAMPLING_REASON
-from turntrace.guard.schema import MAX_TEXT_LENGTH, WITHHELD_NAME, Schema
-from turntrace.record.span_record import AttributeValue, EventRecord, LinkRecord, SpanRecord
+from turntrace.attributes import SAMPLING_REASON, Kind
+from turntrace.guard.schema import (
+    MAX_TEXT_LENGTH,
+    OURS_ALONE,
+    TYPE_NAMES,
+    WITHHELD_NAME,
+    Schema,
+)
+from turntrace.record.span_record import (
+    AttributeValue,
+    EventRecord,
+    LinkRecord,
+    Scope,
+    SpanRecord,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,13 +27,27 @@ if TYPE_CHECKING:
 
     from turntrace.record.span import Event, Span
 
-_PLAIN = frozenset({int, float, bool})
-_MAX_ITEMS = 64
-
 IS_LOCAL = 0x100
 """OTLP's bits beside the W3C flags: it is known whether the span is remote, and it is not."""
 IS_REMOTE = 0x300
 """The same, and it is."""
+
+MAX_WITHHELD_KEYS = 1_000
+"""Keys whose withheld values are counted by name, each cut to 64 characters."""
+MAX_JUDGED = 10_000
+"""Names and scopes whose judgement is remembered, of 128 characters at most."""
+
+_MAX_KEY_LENGTH = 64
+_MAX_NAME_LENGTH = 128
+_MAX_ITEMS = 64
+
+
+class _JudgedScope(NamedTuple):
+    """What the guard thinks of a scope; asked once for each."""
+
+    leaves: Scope
+    is_own: bool
+    names: dict[str, bool]
 
 
 class GuardStage:
@@ -29,11 +55,12 @@ class GuardStage:
 
     def __init__(self, schema: Schema, following: Callable[[SpanRecord], None]) -> None:
         self._schema = schema
-        self._keys = schema.keys
+        self._kinds = schema.kinds
         self._following = following
-        self._names: dict[tuple[str, str], bool] = {}
+        self._scopes: dict[Scope, _JudgedScope] = {}
+        self._judged = 0
         self.withheld: dict[str, int] = {}
-        """How often each unlisted key was withheld; at most 1,000 keys."""
+        """How often each key was withheld."""
 
     def on_end(self, span: Span) -> None:
         """Guard an ended span and pass the record on."""
@@ -42,14 +69,17 @@ class GuardStage:
     def record(self, span: Span) -> SpanRecord:
         """Return what may leave of ``span``. Copies first: the span may still be written to."""
         local_trace = span.local_trace
-        attributes, dropped = self.filtered({**local_trace.bound, **span._attributes})  # noqa: SLF001 - the property copies twice
+        scope = self._scopes.get(span.scope) or self._judge_scope(span.scope)
+        attributes, dropped = self.filtered(
+            {**local_trace.bound, **span._attributes},  # noqa: SLF001 - the property copies twice
+            is_own=scope.is_own,
+        )
         if span is local_trace.root:
             attributes[SAMPLING_REASON] = local_trace.verdict.reason
         name = span.name
-        key = (span.scope.name, name)
-        is_known = self._names.get(key)
-        if is_known is None:
-            is_known = self._judge_name(key)
+        is_known = not span.is_renamed and (
+            scope.names.get(name) or self._judge_name(scope, span.scope, name)
+        )
         parent = span.parent_context
         events = span._events  # noqa: SLF001 - the property copies
         links = span._links  # noqa: SLF001 - the property copies
@@ -61,58 +91,85 @@ class GuardStage:
             local_trace.flags,
             "",  # a stranger writes the trace state: what of it may leave is decided key by key
             name if is_known else WITHHELD_NAME,
-            span.kind.value,
+            getattr(span.kind, "_value_", 0),  # .value is a property in Python: 0.1 us
             span.start_time,
             span.end_time or span.start_time,
             attributes,
             tuple([self._event(event) for event in list(events)]) if events else (),
             tuple([self._link(link) for link in list(links)]) if links else (),
-            span.status_code.value,
+            span.status_code._value_,
             "",
             span.dropped_attributes + dropped,
             span.dropped_events,
             span.dropped_links,
-            span.scope,
+            scope.leaves,
         )
 
-    def filtered(self, attributes: Mapping[str, Any]) -> tuple[dict[str, AttributeValue], int]:
+    def filtered(
+        self, attributes: Mapping[str, Any], *, is_own: bool = True
+    ) -> tuple[dict[str, AttributeValue], int]:
         """Return the attributes that may leave, and how many may not."""
-        keys = self._keys
+        kinds = self._kinds
         kept: dict[str, AttributeValue] = {}
         dropped = 0
         for key, value in attributes.items():
-            if key in keys:
-                kind = value.__class__
-                if kind in _PLAIN or (kind is str and len(value) <= MAX_TEXT_LENGTH):
-                    kept[key] = value
-                    continue
-                cleaned = _cleaned(value)
-                if cleaned is not None:
-                    kept[key] = cleaned
-                    continue
+            wanted = kinds.get(key)
+            if wanted is not None:
+                given = value.__class__
+                # The first line of each is all that a value of our own needs.
+                if wanted is Kind.NUMBER:
+                    if given is int or given is float:
+                        kept[key] = value
+                        continue
+                elif wanted is Kind.FLAG:
+                    if given is bool:
+                        kept[key] = value
+                        continue
+                elif self._may_leave(key, is_own=is_own, value=value):
+                    if given is str and len(value) <= MAX_TEXT_LENGTH:
+                        kept[key] = value
+                        continue
+                    cleaned = _cleaned(value)
+                    if cleaned is not None:
+                        kept[key] = cleaned
+                        continue
             dropped += 1
             self._count_withheld(key)
         return kept, dropped
 
+    def _may_leave(self, key: str, *, is_own: bool, value: object) -> bool:
+        """Tell whether a text key with a rule of its own may leave with this value."""
+        if key in TYPE_NAMES:
+            return self._schema.is_type_name(value)
+        return is_own or key not in OURS_ALONE
+
     def _count_withheld(self, key: object) -> None:
-        name = key if isinstance(key, str) else type(key).__name__
-        if name in self.withheld or len(self.withheld) < 1000:  # noqa: PLR2004 - see withheld
+        name = key[:_MAX_KEY_LENGTH] if isinstance(key, str) else type(key).__name__
+        if name in self.withheld or len(self.withheld) < MAX_WITHHELD_KEYS:
             self.withheld[name] = self.withheld.get(name, 0) + 1
 
-    def _judge_name(self, key: tuple[str, str]) -> bool:
-        is_known = self._schema.has_own_name(*key)
-        if len(self._names) < 10_000:  # noqa: PLR2004 - a bound on memory, far above real counts
-            self._names[key] = is_known
+    def _judge_scope(self, scope: Scope) -> _JudgedScope:
+        judged = _JudgedScope(self._schema.scope(scope), self._schema.is_own(scope), {})
+        if len(self._scopes) < MAX_JUDGED:
+            self._scopes[scope] = judged
+        return judged
+
+    def _judge_name(self, judged: _JudgedScope, scope: Scope, name: object) -> bool:
+        is_known = self._schema.has_own_name(scope, name)
+        # Only names that leave are remembered: they are few, and those of strangers are not.
+        if is_known and self._judged < MAX_JUDGED and len(str(name)) <= _MAX_NAME_LENGTH:
+            self._judged += 1
+            judged.names[str(name)] = True
         return is_known
 
     def _event(self, event: Event) -> EventRecord:
-        attributes, dropped = self.filtered(event.attributes)
+        attributes, dropped = self.filtered(event.attributes, is_own=False)
         name = event.name if event.name in self._schema.event_names else WITHHELD_NAME
         return EventRecord(name, event.timestamp, attributes, dropped + event.dropped_attributes)
 
     def _link(self, link: Link) -> LinkRecord:
         context = link.context
-        attributes, dropped = self.filtered(dict(link.attributes or {}))
+        attributes, dropped = self.filtered(dict(link.attributes or {}), is_own=False)
         return LinkRecord(
             context.trace_id.to_bytes(16, "big"),
             context.span_id.to_bytes(8, "big"),
@@ -124,18 +181,10 @@ class GuardStage:
 
 
 def _cleaned(value: object) -> AttributeValue | None:
-    """Return ``value`` as an attribute value of exact type and bounded size, or None."""
-    if isinstance(value, bool):
-        return bool(value)
+    """Return a text, or a sequence of texts, of exact type and bounded size; else None."""
     if isinstance(value, str):
         return str.__str__(value)[:MAX_TEXT_LENGTH]
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, (tuple, list)):
-        items = (
-            _cleaned(item) for item in value[:_MAX_ITEMS] if not isinstance(item, (tuple, list))
-        )
+    if isinstance(value, tuple):
+        items = [_cleaned(item) for item in value[:_MAX_ITEMS] if isinstance(item, str)]
         return tuple(item for item in items if item is not None)
     return None

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from turntrace.record.context import LOCAL_TRACE_KEY, get_current
+from opentelemetry.trace import Span as ApiSpan
+
+from turntrace.record.context import LOCAL_TRACE_KEY, SPAN_KEY, get_current
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opentelemetry.context import Context
     from opentelemetry.trace import TraceState
 
     from turntrace.record.span import Span
     from turntrace.record.span_record import AttributeValue
+
+MAX_BOUND = 128
+"""Attributes that may be bound to one local trace."""
+MAX_OPEN_SPANS = 10_000
+"""Spans of one local trace that may be open at once; a real turn has tens."""
 
 SAMPLED = 0x01
 RANDOM = 0x02
@@ -34,6 +43,7 @@ class LocalTrace:
 
     __slots__ = (
         "__weakref__",
+        "abandoned",
         "bound",
         "flags",
         "open_spans",
@@ -61,13 +71,36 @@ class LocalTrace:
         """Attributes of every span that ends from now on (session, user, request id, ...)."""
         self.open_spans: dict[int, Span] = {}
         """Started and not ended, by span id; removal from here makes ``end`` happen once."""
+        self.abandoned = 0
+        """Spans given up because too many were open."""
 
-    def bind(self, attributes: dict[str, AttributeValue]) -> None:
-        """Put ``attributes`` on every span of this local trace that ends from now on."""
-        self.bound = {**self.bound, **attributes}
+    def bind(self, attributes: Mapping[str, AttributeValue | None]) -> None:
+        """Put ``attributes`` on every span of this local trace that ends from now on.
+
+        ``None`` changes nothing; at most 128 keys, what is over that is left out.
+        """
+        bound = {**self.bound, **{k: v for k, v in attributes.items() if v is not None}}
+        self.bound = bound if len(bound) <= MAX_BOUND else dict(list(bound.items())[:MAX_BOUND])
+
+    def abandon_oldest(self) -> None:
+        """Forget the span that has been open longest, the root aside: nobody will end it."""
+        for span_id, span in list(self.open_spans.items())[:2]:
+            if span is not self.root:
+                self.open_spans.pop(span_id, None)
+                self.abandoned += 1
+                return
 
 
 def current_local_trace(context: Context | None = None) -> LocalTrace | None:
-    """Return the local trace of ``context``, found by its own key: wrapped spans do not hide it."""
-    found = (get_current() if context is None else context).get(LOCAL_TRACE_KEY)
-    return found if isinstance(found, LocalTrace) else None
+    """Return the local trace of ``context``; a span that somebody wrapped does not hide it."""
+    values = get_current() if context is None else context
+    span = values.get(SPAN_KEY)
+    own = getattr(span, "local_trace", None)
+    if isinstance(own, LocalTrace):
+        return own
+    found = values.get(LOCAL_TRACE_KEY)
+    if not isinstance(found, LocalTrace):
+        return None
+    if isinstance(span, ApiSpan) and span.get_span_context().trace_id != found.trace_id:
+        return None
+    return found

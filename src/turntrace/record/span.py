@@ -6,6 +6,7 @@ repeat a line rather than call a function, and values are judged once, later, by
 
 from __future__ import annotations
 
+import sys
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from opentelemetry.trace import Span as ApiSpan
 
 from turntrace.attributes import ERROR_TYPE, EXCEPTION_ESCAPED, EXCEPTION_TYPE
+from turntrace.failsafe import Guarded, swallowed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,15 +36,16 @@ def own(value: object) -> AttributeValue:
     if value.__class__ in SCALARS:
         return value  # type: ignore[return-value] # one of SCALARS
     if isinstance(value, (list, tuple)):
-        return tuple(own(item) for item in value)
+        # One level, as attributes have: the guard leaves nested sequences out.
+        return tuple(value)
     return value  # type: ignore[return-value] # the guard judges what is no attribute value
 
 
 def own_all(attributes: Mapping[str, object]) -> dict[str, AttributeValue]:
-    """Copy ``attributes``, sequences included."""
+    """Copy ``attributes``, sequences included; ``None`` says nothing and is left out."""
     if SCALARS.issuperset(map(type, attributes.values())):
         return dict(attributes)  # type: ignore[arg-type] # all are SCALARS
-    return {key: own(value) for key, value in attributes.items()}
+    return {key: own(value) for key, value in attributes.items() if value is not None}
 
 
 def qualified_type(error: BaseException | type[BaseException]) -> str:
@@ -83,6 +86,7 @@ class Span(ApiSpan):
         "dropped_events",
         "dropped_links",
         "end_time",
+        "is_renamed",
         "kind",
         "local_trace",
         "name",
@@ -125,6 +129,7 @@ class Span(ApiSpan):
         self.end_time: int | None = None
         self.status_code = StatusCode.UNSET
         self.status_description: str | None = None
+        self.is_renamed = False
         self.dropped_attributes = 0
         self.dropped_events = 0
         self.dropped_links = 0
@@ -153,27 +158,36 @@ class Span(ApiSpan):
         return self.end_time is None
 
     def set_attribute(self, key: str, value: object) -> None:
-        """Set one attribute; ignored once the span has ended. At most 128, more are counted."""
-        if self.end_time is not None:
+        """Set one attribute; ignored once the span has ended. At most 128, more are counted.
+
+        ``None`` changes nothing. Never raises, whatever it is given.
+        """
+        if self.end_time is not None or value is None:
             return
         attributes = self._attributes
-        if len(attributes) >= MAX_ATTRIBUTES and key not in attributes:
-            self.dropped_attributes += 1
-            return
-        if value.__class__ not in SCALARS:
-            value = own(value)
-        attributes[key] = value  # type: ignore[assignment] # the guard judges it
+        try:
+            if len(attributes) >= MAX_ATTRIBUTES and key not in attributes:
+                self.dropped_attributes += 1
+                return
+            if value.__class__ not in SCALARS:
+                value = own(value)
+            attributes[key] = value  # type: ignore[assignment] # the guard judges it
+        except Exception as error:  # noqa: BLE001 - a key that is none, a list that raises
+            swallowed("set_attribute", error)
 
     def set_attributes(self, attributes: Mapping[str, object]) -> None:
-        """Set several attributes; ignored once the span has ended."""
+        """Set several attributes as ``set_attribute`` does each."""
         if self.end_time is not None:
             return
-        mine = self._attributes
-        if len(mine) + len(attributes) <= MAX_ATTRIBUTES:
-            mine.update(own_all(attributes))
-            return
-        for key, value in attributes.items():
-            self.set_attribute(key, value)
+        try:
+            mine = self._attributes
+            if len(mine) + len(attributes) <= MAX_ATTRIBUTES:
+                mine.update(own_all(attributes))
+                return
+            for key, value in attributes.items():
+                self.set_attribute(key, value)
+        except Exception as error:  # noqa: BLE001 - no mapping, or one that raises
+            swallowed("set_attributes", error)
 
     def add_event(
         self,
@@ -190,15 +204,21 @@ class Span(ApiSpan):
         if len(events) >= MAX_EVENTS:
             self.dropped_events += 1
             return
-        kept, dropped = _limited(attributes)
-        moment = self.provider.now_ns() if timestamp is None else timestamp
+        try:
+            kept, dropped = _limited(attributes)
+        except Exception as error:  # noqa: BLE001 - no mapping, or one that raises
+            swallowed("add_event", error)
+            kept, dropped = {}, 0
+        moment = timestamp if isinstance(timestamp, int) else self.provider.now_ns()
         events.append(Event(name, moment, kept, dropped))
 
     def add_link(
         self, context: SpanContext, attributes: Mapping[str, object] | None = None
     ) -> None:
         """Link another span; invalid contexts are ignored; at most 128, more are counted."""
-        if self.end_time is not None or not context.is_valid:
+        if self.end_time is not None or not isinstance(context, SpanContext):
+            return
+        if not context.is_valid:
             return
         links = self._links
         if links is None:
@@ -206,13 +226,20 @@ class Span(ApiSpan):
         if len(links) >= MAX_LINKS:
             self.dropped_links += 1
             return
-        kept, _ = _limited(attributes)
-        links.append(Link(context, kept))
+        with Guarded("add_link"):
+            kept, _ = _limited(attributes)
+            links.append(Link(context, kept))
 
     def update_name(self, name: str) -> None:
-        """Rename the span; ignored once it has ended."""
+        """Rename the span; ignored once it has ended.
+
+        Only our own instrumentations can be trusted to give a name that no user typed, so the
+        guard withholds the name of a span that somebody else renamed.
+        """
         if self.end_time is None:
             self.name = name
+            caller = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001 - cheapest way
+            self.is_renamed = not caller.startswith("turntrace.")
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Set the status as the API defines it: ``OK`` is final, ``UNSET`` changes nothing."""
@@ -222,7 +249,7 @@ class Span(ApiSpan):
             code, description = status.status_code, status.description
         else:
             code = status
-        if code is StatusCode.UNSET:
+        if code is StatusCode.UNSET or not isinstance(code, StatusCode):
             return
         self.status_code = code
         self.status_description = description if code is StatusCode.ERROR else None
@@ -249,7 +276,7 @@ class Span(ApiSpan):
         if self.local_trace.open_spans.pop(self.span_id, None) is None:
             return
         provider = self.provider
-        end = provider.now_ns() if end_time is None else end_time
+        end = end_time if isinstance(end_time, int) else provider.now_ns()
         # max() would cost a call: this line runs for every span.
         self.end_time = end if end > self.start_time else self.start_time  # noqa: FURB136
         provider.on_end(self)
@@ -269,7 +296,7 @@ class Span(ApiSpan):
         """Mark the span as failed by ``error``: an event, the status and ``error.type``."""
         if record:
             self.record_exception(error, escaped=True)
-        if set_status:
+        if set_status and self.status_code is not StatusCode.OK:
             self.set_attribute(ERROR_TYPE, qualified_type(error))
             self.set_status(StatusCode.ERROR)
 

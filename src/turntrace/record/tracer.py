@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace as trace_api
 from opentelemetry.trace import SpanContext, SpanKind
 
+from turntrace.failsafe import Guarded
 from turntrace.record.context import (
     LOCAL_TRACE_KEY,
     SPAN_KEY,
@@ -17,11 +16,12 @@ from turntrace.record.context import (
     get_current,
     with_span,
 )
-from turntrace.record.local_trace import LocalTrace
+from turntrace.record.local_trace import MAX_OPEN_SPANS, LocalTrace
+from turntrace.record.scope import SpanScope
 from turntrace.record.span import MAX_ATTRIBUTES, SCALARS, Span, own_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from contextvars import Token
     from types import TracebackType
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from turntrace.record.provider import TracerProvider
     from turntrace.record.span_record import Scope
-
-    F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Tracer(trace_api.Tracer):
@@ -91,10 +89,14 @@ class Tracer(trace_api.Tracer):
             span.cut_attributes()
         if links:
             for link in links:
-                span.add_link(link.context, link.attributes)
-        local_trace.open_spans[span_id] = span
+                with Guarded("a link given to start_span"):
+                    span.add_link(link.context, link.attributes)
+        open_spans = local_trace.open_spans
+        open_spans[span_id] = span
         if local_trace.root is None:
             local_trace.root = span
+        elif len(open_spans) > MAX_OPEN_SPANS:
+            local_trace.abandon_oldest()
         if provider.processors:
             provider.on_start(span)
         return span
@@ -150,11 +152,8 @@ class Tracer(trace_api.Tracer):
         )
 
 
-class CurrentSpan:
-    """Starts a span on entry and ends it on exit; also decorates functions, sync and async.
-
-    A class, not a generator as in the API: a third of the cost, and it may be entered again.
-    """
+class CurrentSpan(SpanScope):
+    """What ``start_as_current_span`` returns; also good for several tasks at once."""
 
     __slots__ = ("_arguments", "_end", "_entered", "_record", "_status", "_tracer")
 
@@ -187,29 +186,16 @@ class CurrentSpan:
         trace: TracebackType | None,
     ) -> None:
         """End the span; an ``Exception`` is recorded by its type and raised on."""
-        span, token = self._entered.pop()
+        entered = self._entered
+        # Of several tasks inside, the one that leaves is the one whose span is current here.
+        current = get_current().get(SPAN_KEY) if len(entered) > 1 else None
+        index = next((i for i, (span, _) in enumerate(entered) if span is current), -1)
+        span, token = entered.pop(index)
         detach(token)
         if isinstance(error, Exception):
             span.failed(error, record=self._record, set_status=self._status)
         if self._end:
             span.end()
-
-    def __call__(self, function: F) -> F:
-        """Decorate ``function``: each call gets a span of its own."""
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def in_span(*args: Any, **kwargs: Any) -> Any:
-                with self._again():
-                    return await function(*args, **kwargs)
-        else:
-
-            @functools.wraps(function)
-            def in_span(*args: Any, **kwargs: Any) -> Any:
-                with self._again():
-                    return function(*args, **kwargs)
-
-        return in_span  # type: ignore[return-value] # wraps keeps the signature
 
     def _again(self) -> CurrentSpan:
         return CurrentSpan(

@@ -76,7 +76,3 @@ def is_in_ratio(trace_id: int, ratio: float) -> bool:
     """
     threshold = round((1.0 - ratio) * (1 << _RANDOM_BITS))
     return (trace_id & _RANDOM_MASK) >= threshold
-
-
-KEEP_ALL = SamplingPolicy()
-"""What development uses: every trace is kept."""

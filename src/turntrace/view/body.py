@@ -25,7 +25,7 @@ class BodyLimits:
 
     max_sent_bytes: int = 16 * 1024 * 1024
     """One body as it comes over the wire."""
-    max_body_bytes: int = 64 * 1024 * 1024
+    max_body_bytes: int = 16 * 1024 * 1024
     """One body after decompression."""
     max_held_bytes: int = 64 * 1024 * 1024
     """All bodies, as sent, that are being read or wait to be taken apart."""

@@ -32,7 +32,7 @@ from turntrace.store.contract import (
     StoredLink,
     StoredSpan,
 )
-from turntrace.view.refusal import RefusedError
+from turntrace.view.bounds import check_json, check_protobuf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
-
-MAX_SPANS = 100_000
-"""Spans in one request; more would need gigabytes while they are taken apart."""
 
 TRACE_ID_BYTES = 16
 SPAN_ID_BYTES = 8
@@ -75,6 +72,7 @@ def decode_protobuf(body: bytes) -> Decoded:
         ReceiveError: the body is no ``ExportTraceServiceRequest``. Single bad spans do not
             raise, they are counted in ``Decoded.rejected``.
     """
+    check_protobuf(body)
     try:
         request = ExportTraceServiceRequest.FromString(body)
     except DecodeError as error:
@@ -114,12 +112,6 @@ def decode_json(body: bytes) -> Decoded:
 
 
 def _decode(request: ExportTraceServiceRequest) -> Decoded:
-    count = sum(len(s.spans) for r in request.resource_spans for s in r.scope_spans)
-    if count > MAX_SPANS:
-        raise RefusedError(
-            413,
-            f"{count} spans in one request, at most {MAX_SPANS} are taken: send smaller batches",
-        )
     spans: list[StoredSpan] = []
     rejected: Counter[str] = Counter()
     for resource_spans in request.resource_spans:

@@ -4,6 +4,7 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import uvicorn
 
@@ -21,14 +22,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default=settings.host)
     parser.add_argument("--port", type=int, default=settings.port)
     options = parser.parse_args(arguments)
-    uvicorn.run(
-        "renovation.app:app",
-        host=options.host,
-        port=options.port,
-        log_config=None,  # renovation.logs decides
-        log_level=settings.log_level.lower(),
-        timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
-    )
+    # Ctrl-C has done its work by then: uvicorn raises it once more when everything is closed.
+    with suppress(KeyboardInterrupt):
+        uvicorn.run(
+            "renovation.app:app",
+            host=options.host,
+            port=options.port,
+            log_config=None,  # renovation.logs decides
+            log_level=settings.log_level.lower(),
+            timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
+        )
     return 0
 
 

@@ -44,9 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--keep-requests", type=Path, metavar="DIR", help="keep every byte the view received"
     )
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
-    for variable in [name for name in os.environ if name.startswith("OTEL_")]:
-        del os.environ[variable]  # the demo shows what happens without any configuration
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    _forget_settings()
     try:
         with ExitStack() as stack:
             return _play(options, stack)
@@ -55,6 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 0
+
+
+def _forget_settings() -> None:
+    """Show what happens without any configuration, whatever this user has configured."""
+    of_tracing = [name for name in os.environ if name.startswith(("OTEL_", "TURNTRACE_"))]
+    # All is on this machine, unless the real Gemini is asked for.
+    of_proxies = [name for name in os.environ if name.lower().endswith("_proxy")]
+    for name in of_tracing + ([] if "GOOGLE_API_KEY" in os.environ else of_proxies):
+        del os.environ[name]
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 
 
 def _interrupt(*_: object) -> None:
@@ -153,7 +163,10 @@ def _process(
     command: Sequence[str], environment: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process of ours and end it, and only it, afterwards."""
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)  # noqa: S603 - our own
+    # In a session of its own: Ctrl-C is the demo's, which then ends its processes one by one.
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         yield process
     finally:

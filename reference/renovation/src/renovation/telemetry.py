@@ -2,16 +2,19 @@
 
 import turntrace
 
+_running: list[turntrace.Telemetry] = []
+
 
 def init_telemetry() -> None:
     """Switch tracing on; called before the application is put together."""
-    turntrace.configure(service_name="renovation")
+    _running[:] = [turntrace.configure(service_name="renovation")]
     turntrace.instrument()
 
 
 def shutdown_telemetry() -> None:
     """Deliver what was recorded; called last, when nothing else can happen any more."""
-    turntrace.configure().shutdown(timeout_seconds=2.0)
+    for telemetry in _running:
+        telemetry.shutdown(timeout_seconds=2.0)
 
 
 def bind_request(request_id: str) -> None:
