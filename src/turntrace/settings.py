@@ -8,196 +8,191 @@ code, so they fail loudly (`ConfigurationError`).
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from turntrace import setting_kinds as kinds
 from turntrace.errors import ConfigurationError
+from turntrace.setting_kinds import Kind, UnusableError
+from turntrace.standard_variables import NO_SETTINGS, import_propagators
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    Parser = Callable[[str], Any]
-
-N = TypeVar("N", int, float)
-
+import_propagators()  # before any module of ours, or the environment could make that raise
 
 DEFAULT_TOKEN_EVENTS = ("*token*", "*chunk*", "*delta*")
 
-
-def _flag(text: str) -> bool:
-    word = text.strip().lower()
-    if word in {"true", "1", "yes", "on"}:
-        return True
-    if word in {"false", "0", "no", "off"}:
-        return False
-    raise ValueError("is neither true nor false")
-
-
-def _text(text: str) -> str:
-    if any(character in text for character in "\r\n\0"):
-        raise ValueError("holds a line break")
-    return text.strip()
+_TRACES_PATH: Final = "/v1/traces"
+_GRPC_PORT: Final = "4317"
+_SAMPLERS: Final = ("always_on", "always_off", "traceidratio")
+_OUTRANKED: Final = {
+    "enabled": ("sdk_disabled", "traces_exporter"),
+    "endpoint": ("traces_endpoint",),
+    "timeout_seconds": ("export_timeout_seconds",),
+    "baseline": ("sampler",),
+}
+"""An explicit argument, and the fields of the environment that would overrule it."""
 
 
-def _whole(low: int, high: int) -> Parser:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[+-]?\d{1,18}", text.strip(), re.ASCII):
-            raise ValueError("is not a whole number")
-        return in_range(int(text), low, high)
-
-    return parse
-
-
-def _ratio(text: str) -> float:
-    return in_range(float(text), 0.0, 1.0)
-
-
-def in_range(value: N, low: N, high: N) -> N:
-    """Return ``value`` if it lies within the bounds."""
-    if math.isnan(value) or not low <= value <= high:
-        raise ValueError(f"is not between {low} and {high}")
-    return value
-
-
-def _milliseconds(low: int, high: int) -> Parser:
-    parse = _whole(low, high)
-    return lambda text: parse(text) / 1000
-
-
-def _endpoint(text: str) -> str:
-    url = _text(text).rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("is not a URL like http://localhost:4318")
-    _ = parts.port  # raises ValueError for a port that is none
-    if parts.username or parts.password:
-        raise ValueError("holds a user name or password; put credentials into headers")
-    return url
-
-
-def _pairs(text: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for part in _text(text).split(","):
-        if not part.strip():
-            continue
-        key, separator, value = part.partition("=")
-        if not separator or not key.strip():
-            raise ValueError("is not a list like key=value,key=value")
-        pairs[key.strip()] = unquote(value.strip(), errors="strict")
-    return pairs
-
-
-def _choice(*words: str) -> Parser:
-    def parse(text: str) -> str:
-        word = text.strip().lower()
-        if word not in words:
-            raise ValueError(f"is none of {', '.join(words)}")
-        return word
-
-    return parse
-
-
-def _setting(default: Any, env: str, parse: Parser, doc: str, *, is_secret: bool = False) -> Any:
-    facts = {"env": env.split(), "parse": parse, "doc": doc, "is_secret": is_secret}
+def _setting(
+    default: Any, env: str, kind: Kind, doc: str, *, is_secret: bool = False, in_repr: bool = True
+) -> Any:
+    facts = {"env": env.split(), "kind": kind, "doc": doc, "is_secret": is_secret}
     if isinstance(default, dict):
-        return dataclasses.field(default_factory=dict, metadata=facts)
-    return dataclasses.field(default=default, metadata=facts)
+        return dataclasses.field(default_factory=dict, metadata=facts, repr=in_repr)
+    return dataclasses.field(default=default, metadata=facts, repr=in_repr)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set. Times are in seconds, sizes in what their name says."""
 
-    enabled: bool = _setting(True, "OTEL_ENABLED", _flag, "false: nothing is patched or started")
+    enabled: bool = _setting(
+        True, "OTEL_ENABLED", kinds.flag(), "false: nothing is patched or started"
+    )
+    sdk_disabled: bool = _setting(
+        False, "OTEL_SDK_DISABLED", kinds.flag(), "true: the same as OTEL_ENABLED=false"
+    )
+    traces_exporter: str = _setting(
+        "otlp",
+        "OTEL_TRACES_EXPORTER",
+        kinds.choice("otlp", "otlp_proto_http", "none"),
+        "otlp; none: the same as OTEL_ENABLED=false",
+    )
     service_name: str = _setting(
-        "unknown_service:python", "OTEL_SERVICE_NAME", _text, "name of this service"
+        "unknown_service:python",
+        "OTEL_SERVICE_NAME",
+        kinds.text(),
+        "name of this service; else service.name of the resource attributes",
     )
     environment: str = _setting(
         "development",
         "TURNTRACE_ENVIRONMENT",
-        _text,
-        "deployment environment; development keeps every trace",
+        kinds.text(),
+        "deployment environment, else deployment.environment.name of the resource attributes;"
+        " development keeps every trace",
     )
     resource_attributes: dict[str, str] = _setting(
-        {}, "OTEL_RESOURCE_ATTRIBUTES", _pairs, "key=value pairs on every span's resource"
+        {},
+        "OTEL_RESOURCE_ATTRIBUTES",
+        kinds.pairs(),
+        "key=value pairs on every span's resource",
     )
     endpoint: str = _setting(
         "http://localhost:4318",
         "OTEL_EXPORTER_OTLP_ENDPOINT",
-        _endpoint,
+        kinds.endpoint(),
         "base URL of the OTLP/HTTP receiver; /v1/traces is added",
     )
     traces_endpoint: str = _setting(
         "",
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-        _endpoint,
-        "full URL for traces; wins over the base URL",
+        kinds.endpoint(),
+        "full URL for traces, used as it is; wins over the base URL",
+        in_repr=False,  # its query may hold a key
+    )
+    protocol: str = _setting(
+        "http/protobuf",
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL OTEL_EXPORTER_OTLP_PROTOCOL",
+        kinds.choice(
+            "http/protobuf",
+            reasons={
+                "grpc": "is not supported; collectors take http/protobuf at port 4318, not 4317",
+                "http/json": "is not supported",
+            },
+        ),
+        "http/protobuf, nothing else yet",
     )
     headers: dict[str, str] = _setting(
         {},
         "OTEL_EXPORTER_OTLP_TRACES_HEADERS OTEL_EXPORTER_OTLP_HEADERS",
-        _pairs,
+        kinds.headers(),
         "key=value pairs sent as headers; never logged",
         is_secret=True,
+        in_repr=False,
     )
     timeout_seconds: float = _setting(
         10.0,
         "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT OTEL_EXPORTER_OTLP_TIMEOUT",
-        _milliseconds(1, 600_000),
+        kinds.seconds(1, 600_000),
         "milliseconds one export request may take in all",
     )
     compression: str = _setting(
         "gzip",
         "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION OTEL_EXPORTER_OTLP_COMPRESSION",
-        _choice("gzip", "none"),
+        kinds.choice("gzip", "none"),
         "gzip or none",
     )
     max_queue_size: int = _setting(
-        2048, "OTEL_BSP_MAX_QUEUE_SIZE", _whole(1, 1_000_000), "finished spans that may wait"
+        2048, "OTEL_BSP_MAX_QUEUE_SIZE", kinds.whole(1, 1_000_000), "finished spans that may wait"
     )
     max_batch_size: int = _setting(
-        512, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _whole(1, 100_000), "spans in one request"
+        512, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", kinds.whole(1, 100_000), "spans in one request"
     )
     schedule_delay_seconds: float = _setting(
         5.0,
         "OTEL_BSP_SCHEDULE_DELAY",
-        _milliseconds(1, 3_600_000),
+        kinds.seconds(1, 3_600_000),
         "milliseconds a finished span waits for company at most",
+    )
+    export_timeout_seconds: float | None = _setting(
+        None,
+        "OTEL_BSP_EXPORT_TIMEOUT",
+        kinds.seconds(1, 3_600_000),
+        "milliseconds; shortens the time of one request if it is the smaller one",
     )
     vocabulary: str = _setting(
         "both",
         "TURNTRACE_VOCABULARY",
-        _choice("both", "semconv", "original"),
+        kinds.choice("both", "semconv", "original"),
         "both, semconv or original attribute names",
+    )
+    sampler: str = _setting(
+        "",
+        "OTEL_TRACES_SAMPLER",
+        kinds.choice(*_SAMPLERS, *(f"parentbased_{name}" for name in _SAMPLERS)),
+        "always_on, always_off, traceidratio, or one of them after parentbased_, which means the"
+        " same: a remote caller's flag never decides here",
     )
     baseline: float | None = _setting(
         None,
         "OTEL_TRACES_SAMPLER_ARG",
-        _ratio,
-        "share of traces kept where no rule holds; default 1.0 in development, else 0.1",
+        kinds.number(0.0, 1.0),
+        "share of traces kept where no rule holds, also if no sampler is named; default 1.0 in"
+        " development and for traceidratio, else 0.1",
     )
     token_events: tuple[str, ...] = _setting(
         DEFAULT_TOKEN_EVENTS,
         "TURNTRACE_TOKEN_EVENTS",
-        lambda text: tuple(part.strip() for part in _text(text).split(",") if part.strip()),
+        kinds.patterns(),
         "patterns of emitted Socket.IO events that are counted on the turn, not spanned",
+    )
+    log_level: str = _setting(
+        "",
+        "OTEL_LOG_LEVEL",
+        kinds.choice("debug", "info", "warn", "warning", "error", "critical"),
+        "least level of turntrace's own log lines; by default what `logging` is set to",
     )
 
     @property
     def traces_url(self) -> str:
         """Where finished spans go."""
-        return self.traces_endpoint or f"{self.endpoint}/v1/traces"
+        return self.traces_endpoint or f"{self.endpoint}{_TRACES_PATH}"
 
     @property
     def sampling_baseline(self) -> float:
         """The share of traces kept where no rule holds."""
+        root = self.sampler.removeprefix("parentbased_")
+        if root in ("always_on", "always_off"):
+            return 1.0 if root == "always_on" else 0.0
         if self.baseline is not None:
             return self.baseline
-        return 1.0 if self.environment == "development" else 0.1
+        return 1.0 if root or self.environment == "development" else 0.1
+
+
+_FIELDS: Final = {field.name: field for field in dataclasses.fields(Settings)}
 
 
 def load(
@@ -212,38 +207,167 @@ def load(
     Raises:
         ConfigurationError: An override has an unknown name or an unusable value.
     """
-    environ = os.environ if environ is None else environ
     overrides = overrides or {}
-    fields = {field.name: field for field in dataclasses.fields(Settings)}
-    unknown = sorted(set(overrides) - set(fields))
+    unknown = sorted(set(overrides) - set(_FIELDS))
     if unknown:
         raise ConfigurationError(
-            f"configure() knows no setting {', '.join(unknown)}; it knows {', '.join(fields)}"
+            f"configure() knows no setting {', '.join(unknown)}; it knows {', '.join(_FIELDS)}"
         )
-    values: dict[str, Any] = {}
-    warnings: list[str] = []
-    for name, field in fields.items():
-        if name in overrides:
-            values[name] = _explicit(field, overrides[name])
-            continue
+    loading = _Loading(overrides, os.environ if environ is None else environ)
+    settings = Settings(**loading.values)
+    return settings, [loading.warning(complaint, settings) for complaint in loading.complaints]
+
+
+class _Complaint(NamedTuple):
+    field_name: str
+    source: str
+    shown: str
+    reason: str
+
+
+class _Loading:
+    """One `load`: what each field is to be, where that comes from, and what could not be used."""
+
+    def __init__(self, overrides: Mapping[str, object], environ: Mapping[str, str]) -> None:
+        self.values: dict[str, Any] = {}
+        self.complaints: list[_Complaint] = []
+        self._overrides = overrides
+        self._environ = environ
+        self._sources: dict[str, str] = {}
+        outranked = {name for winner in overrides for name in _OUTRANKED.get(winner, ())}
+        for name, field in _FIELDS.items():
+            if name in overrides:
+                self.values[name] = _explicit(field, overrides[name])
+                self._sources[name] = f"configure({name})"
+            elif name not in outranked:
+                self._read(field)
+        self._name_the_process()
+        self._switch_off()
+        self._tidy_endpoint()
+        self._fit_sizes()
+        self._read_what_is_no_setting()
+
+    def _read(self, field: dataclasses.Field[Any]) -> None:
+        kind: Kind = field.metadata["kind"]
         for variable in field.metadata["env"]:
-            text = environ.get(variable, "")
+            text = self._environ.get(variable, "")
             if not text.strip():
                 continue
             try:
-                values[name] = field.metadata["parse"](text)
-            except (ValueError, OverflowError) as error:
-                warnings.append(_warning(field, variable, text, error))
+                self.values[field.name] = kind.parse(text)
+            except UnusableError as error:
+                shown = "(hidden)" if field.metadata["is_secret"] else kind.quote(text)
+                self.complaints.append(_Complaint(field.name, variable, shown, str(error)))
                 continue
+            self._sources[field.name] = variable
             break
-    settings = Settings(**values)
-    if settings.max_batch_size > settings.max_queue_size:
-        warnings.append(
-            f"the batch size {settings.max_batch_size} (OTEL_BSP_MAX_EXPORT_BATCH_SIZE) is over"
-            f" the queue size {settings.max_queue_size}; {settings.max_queue_size} is used"
-        )
-        settings = dataclasses.replace(settings, max_batch_size=settings.max_queue_size)
-    return settings, warnings
+
+    def _get(self, name: str) -> Any:
+        return self.values.get(name, _default_of(_FIELDS[name]))
+
+    def _name_the_process(self) -> None:
+        """Let resource attributes name service and environment, so that there is one name each."""
+        attributes = dict(self._get("resource_attributes"))
+        is_explicit = "resource_attributes" in self._overrides
+        for name, keys in (
+            ("service_name", ("service.name",)),
+            ("environment", ("deployment.environment.name", "deployment.environment")),
+        ):
+            found = next(filter(None, [attributes.pop(key, "") for key in keys]), "").strip()
+            is_open = name not in self.values or (is_explicit and name not in self._overrides)
+            if found and is_open:
+                self.values[name] = found
+        self.values["resource_attributes"] = attributes
+
+    def _switch_off(self) -> None:
+        is_off = self._get("sdk_disabled") or self._get("traces_exporter") == "none"
+        self.values["enabled"] = self._get("enabled") and not is_off
+
+    def _tidy_endpoint(self) -> None:
+        """Make the base URL one that a path can be appended to, and mind gRPC's port."""
+        url: str = self._get("endpoint")
+        origin = kinds.origin(url)
+        path = url.removeprefix(origin)
+        base = path.partition("?")[0].partition("#")[0]
+        reasons = ["holds a query or fragment, which a base URL cannot have"] * (base != path)
+        base = base.rstrip("/")
+        if base.endswith(_TRACES_PATH):
+            base = base.removesuffix(_TRACES_PATH)
+            reasons.append(f"ends in {_TRACES_PATH}, which is added anyway")
+        if reasons and "endpoint" in self._overrides:
+            raise ConfigurationError(
+                f"configure(endpoint={kinds.quoted_if_harmless(url)}) cannot be used: the value"
+                f" {' and '.join(reasons)}; pass a full URL as traces_endpoint"
+            )
+        if reasons:
+            self._complain_of("endpoint", " and ".join(reasons))
+        self.values["endpoint"] = origin + base.rstrip("/")
+        used = "traces_endpoint" if self._get("traces_endpoint") else "endpoint"
+        is_said = reasons or any("4318" in complaint.reason for complaint in self.complaints)
+        if kinds.port(self._get(used)) == _GRPC_PORT and not is_said:
+            self._complain_of(used, "has gRPC's port, and http/protobuf is sent, usually to 4318")
+
+    def _complain_of(self, name: str, reason: str) -> None:
+        source = self._sources[name]
+        text = self._environ.get(source) or str(self.values[name])
+        shown = _FIELDS[name].metadata["kind"].quote(text)
+        self.complaints.append(_Complaint(name, source, shown, reason))
+
+    def _fit_sizes(self) -> None:
+        queue_size, batch_size = self._get("max_queue_size"), self._get("max_batch_size")
+        if batch_size > queue_size:
+            if "max_batch_size" in self._sources:
+                self._complain_of("max_batch_size", f"is over the queue size {queue_size}")
+            self.values["max_batch_size"] = queue_size
+        limit = self._get("export_timeout_seconds")
+        if limit is not None:
+            self.values["timeout_seconds"] = min(limit, self._get("timeout_seconds"))
+
+    def _read_what_is_no_setting(self) -> None:
+        for variable, (find_fault, instead) in NO_SETTINGS.items():
+            text = self._environ.get(variable, "").strip()
+            reason = find_fault(text) if text else ""
+            if reason:
+                shown = kinds.quoted_if_harmless(text)
+                self.complaints.append(
+                    _Complaint("", variable, shown, f"{reason}; using {instead}")
+                )
+
+    def warning(self, complaint: _Complaint, settings: Settings) -> str:
+        """Return the sentence: variable, value, reason, and what is used in the end."""
+        name, source, shown, reason = complaint
+        text = f"{source}={shown} {reason}"
+        return f"{text}; using {self._used(name, source, settings)}" if name else text
+
+    def _used(self, name: str, complained_of: str, settings: Settings) -> str:
+        if name in ("endpoint", "traces_endpoint"):
+            return repr(kinds.origin(settings.traces_url))
+        if name in ("sampler", "baseline"):
+            return f"the ratio {settings.sampling_baseline}"
+        value, source = getattr(settings, name), self._sources.get(name, complained_of)
+        if value in ("", {}, None):
+            return "no value"
+        if _FIELDS[name].metadata["is_secret"]:
+            return source
+        shown: str = _FIELDS[name].metadata["kind"].show(value)
+        return shown if source == complained_of else f"{shown}, from {source}"
+
+
+def _explicit(field: dataclasses.Field[Any], value: object) -> object:
+    """Check an explicit argument; whatever is a field's default may be given, too."""
+    kind: Kind = field.metadata["kind"]
+    default = _default_of(field)
+    if type(value) is type(default) and value == default:
+        return default
+    try:
+        return kind.accept(value)
+    except UnusableError as error:
+        is_hidden = field.metadata["is_secret"]
+        shown = kind.quote(value if isinstance(value, str) else repr(value))
+        raise ConfigurationError(
+            f"configure({field.name}={'(hidden)' if is_hidden else shown}) cannot be used:"
+            f" the value {error}; {field.name} takes {kind.takes}"
+        ) from None
 
 
 def _default_of(field: dataclasses.Field[Any]) -> object:
@@ -251,39 +375,3 @@ def _default_of(field: dataclasses.Field[Any]) -> object:
         return field.default
     assert field.default_factory is not dataclasses.MISSING  # noqa: S101 - every field has a default
     return field.default_factory()
-
-
-def _explicit(field: dataclasses.Field[Any], value: object) -> object:
-    """Check an explicit argument by the rules of its environment variable."""
-    try:
-        if isinstance(value, str):
-            parse = field.metadata["parse"]
-            return value if parse is _text and _text(value) == value else parse(value)
-        if isinstance(value, (int, float)) and not isinstance(_default_of(field), bool):
-            is_seconds = field.name.endswith("_seconds") and not isinstance(value, bool)
-            field.metadata["parse"](str(math.ceil(value * 1000)) if is_seconds else repr(value))
-    except (ValueError, OverflowError) as error:
-        raise ConfigurationError(
-            f"configure({field.name}={_shown(field, value)}) cannot be used: the value {error}"
-        ) from error
-    return value
-
-
-def _warning(field: dataclasses.Field[Any], variable: str, text: str, error: Exception) -> str:
-    reason = str(error)
-    if not reason.startswith(("is ", "holds ")):
-        reason = "cannot be read"  # texts of other libraries may quote a secret
-    return (
-        f"{variable}={_shown(field, text)} {reason};"
-        f" using {_shown(field, _default_of(field), is_default=True)}"
-    )
-
-
-def _shown(field: dataclasses.Field[Any], value: object, *, is_default: bool = False) -> str:
-    if is_default:
-        return "no value" if value in ("", {}, None) else repr(value)
-    if field.metadata["is_secret"]:
-        return "(hidden)"
-    text = value if isinstance(value, str) else repr(value)
-    text = re.sub(r"//[^/@\s]*@", "//(hidden)@", text)
-    return repr(text if len(text) <= 100 else text[:97] + "...")  # noqa: PLR2004 - one log line

@@ -23,6 +23,38 @@ sys.exit(main(sys.argv[1:]))
 """Runs the command as if ``turntrace[view]`` were not installed."""
 
 
+INTERRUPT = """
+import runpy
+import sys
+class Interrupter:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupter())
+module, entry = sys.argv.pop(1), sys.argv.pop(1)
+if entry == "module":
+    runpy.run_module("turntrace.cli", run_name="__main__", alter_sys=True)
+else:
+    from turntrace.cli import main
+    sys.exit(main())
+"""
+"""Runs the command, and Ctrl-C comes just when it imports a module."""
+
+
+@pytest.mark.parametrize(
+    ("module", "entry"),
+    [
+        ("turntrace.cli.commands", "module"),
+        ("turntrace.cli.view", "script"),
+        ("uvicorn", "script"),
+    ],
+)
+def test_interrupt_while_the_command_is_loaded_is_quiet(module: str, entry: str) -> None:
+    words = [sys.executable, "-c", INTERRUPT, module, entry, "view", "--port", "0"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def _run_without_extra(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", BLOCK, *arguments], capture_output=True, text=True, check=False

@@ -127,13 +127,18 @@ def test_unknown_trace_exits_with_one(view: str, capsys: pytest.CaptureFixture[s
 
 
 def test_waiting_ends_as_soon_as_the_trace_is_there(tmp_path: Path) -> None:
-    with _running_view("--store", str(tmp_path / "view.sqlite")) as (_, url):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(WAIT_SECONDS)
+        port = silent.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
         asking = subprocess.Popen(
             [*COMMAND, "view", "--trace", "latest", "--url", url, "--wait", str(WAIT_SECONDS)],
             stdout=subprocess.PIPE,
             text=True,
         )
-        time.sleep(0.3)  # the question should be there first; the claim holds either way
+        silent.accept()[0].close()  # it has asked, and got no answer
+    arguments = ("--port", str(port), "--store", str(tmp_path / "view.sqlite"))
+    with _running_view(*arguments) as (_, url):
         started = time.monotonic()
         assert _post(url) == 200
         output, _ = asking.communicate(timeout=WAIT_SECONDS)
@@ -147,9 +152,7 @@ def test_reader_that_leaves_early_is_no_error(view: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as output:
-        done = subprocess.run(
-            words, stdout=output, stderr=subprocess.PIPE, text=True, check=False
-        )
+        done = subprocess.run(words, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -168,6 +171,11 @@ def test_nobody_at_the_address_exits_with_two(capsys: pytest.CaptureFixture[str]
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "not as a turntrace view does"),
         ("HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno", "not as a turntrace view does"),
         ("nonsense", "no view answers"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + "[" * 50_000, "not as a turntrace"),
+        (
+            'HTTP/1.1 503 No\r\nContent-Length: 35\r\n\r\n{"detail":"\\u001b[31mred\\u001b[0m"}',
+            "turntrace view: red\n",
+        ),
     ],
 )
 def test_address_of_another_server_exits_with_two(
@@ -213,6 +221,9 @@ def test_taken_port_exits_with_two_and_says_what_to_do(
         (["--host", "no such host", "--token", "x"], "cannot be used"),
         (["--token", ""], "printable ASCII"),
         (["--token", "a b"], "printable ASCII"),
+        (["--host", ""], "--host is empty"),
+        (["--host", "", "--token", "x"], "--host is empty"),
+        (["--keep-requests", "~no-such-user/kept"], "~no-such-user/kept has no meaning"),
     ],
 )
 def test_unusable_options_exit_with_two(
@@ -223,11 +234,37 @@ def test_unusable_options_exit_with_two(
     assert message in capsys.readouterr().err
 
 
-def test_damaged_store_exits_with_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    store = tmp_path / "view.sqlite"
-    store.write_bytes(b"damaged " * 200)
+@pytest.mark.parametrize("token", ["a\nb", "é€", "", "\ud800"])
+def test_token_that_no_view_has_exits_with_two(
+    capsys: pytest.CaptureFixture[str], token: str
+) -> None:
+    assert main(["view", "--trace", "latest", "--token", token]) == 2
+    assert "printable ASCII" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a\nb", "http://é€.\ud800", "http://[", "", "localhost:4318"]
+)
+def test_address_of_nonsense_exits_with_two(capsys: pytest.CaptureFixture[str], url: str) -> None:
+    assert main(["view", "--trace", "latest", "--url", url]) == 2
+    assert "--url" in capsys.readouterr().err
+
+
+def test_tilde_is_the_home_in_every_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with _running_view("--store", "~/s/view.sqlite", "--keep-requests", "~/kept") as (_, url):
+        assert _post(url) == 200
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+    assert (tmp_path / "s" / "view.sqlite").exists()
+
+
+def test_store_that_is_no_store_exits_with_two(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "some.py"
+    store.write_bytes(b"import this\n" * 200)
     assert main(["view", "--port", "0", "--store", str(store)]) == 2
-    assert "Move it away" in capsys.readouterr().err
+    assert "some.py is not a turntrace store" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from turn_trace import HTTP, SQL, TraceBuilder, build_turn
 
+from turntrace.attributes import KEYS
+from turntrace.cli.axis import labels
 from turntrace.cli.printing import print_waterfall
 from turntrace.cli.waterfall import ASCII, Glyphs, draw
 
@@ -188,6 +190,65 @@ def test_attributes_of_unexpected_types_are_drawn() -> None:
     document["spans"][0]["attributes"]["gen_ai.operation.name"] = ["chat"]
     document["spans"][0]["attributes"]["db.system"] = {"a": 1}
     assert len(_lines(document)) == 5
+
+
+_TIMES = (
+    "gen_ai.response.time_to_first_chunk",
+    "ai.stream.first_token_ms",
+    "turntrace.turn.first_token_ms",
+)
+_NUMBERS = (*_TIMES, "gen_ai.usage.input_tokens", "ai.cost.estimated_usd")
+
+
+@pytest.mark.parametrize("key", _NUMBERS)
+@pytest.mark.parametrize(
+    "value",
+    [1e305, 1e308, 10**400, float("nan"), float("inf"), -1, -1e305, "NaN", "", [], {}, True, None],
+)
+def test_number_without_a_meaning_is_not_shown(key: str, value: Any) -> None:
+    trace = TraceBuilder()
+    trace.add("chat", b"", 0, 10, {"gen_ai.operation.name": "chat"})
+    document = trace.document()
+    expected = _lines(document)
+    document["spans"][0]["attributes"][key] = value
+    assert _lines(document) == expected
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(KEYS)), _values, max_size=8), st.booleans())
+def test_any_value_of_any_attribute_is_drawn(attributes: dict[str, Any], is_call: bool) -> None:
+    trace = TraceBuilder()
+    trace.add("span", b"", 0, 10, {"gen_ai.operation.name": "chat"} if is_call else {})
+    document = trace.document()
+    document["spans"][0]["attributes"].update(attributes)
+    lines = _lines(document)
+    assert len(lines) == 5
+    assert max(map(cell_len, lines)) <= 120
+
+
+def test_axis_of_hours_and_of_decades_has_round_labels() -> None:
+    heads = []
+    for milliseconds in (5 * 3_600_000, 1_000_000_000_000):
+        trace = TraceBuilder()
+        trace.add("long", b"", 0, milliseconds)
+        lines = _lines(trace.document())
+        heads.append(lines[3].split("duration")[1].split("  "))
+        assert lines[1].split(" · ")[0] in {"5 h 00 m", "11,574 d"}
+    assert [[word.strip() for word in head if word.strip()] for head in heads] == [
+        ["0", "1 h", "2 h", "3 h", "4 h"],
+        ["0", "2,000 d", "4,000 d", "6,000 d", "8,000 d", "10,000 d"],
+    ]
+
+
+@given(st.integers(1000, 2**63), st.integers(12, 200))
+def test_axis_of_any_length_fits_and_is_soon_made(total_ns: int, cells: int) -> None:
+    assert len(labels(total_ns, cells)) <= cells
 
 
 def test_deep_trace_is_drawn_without_recursion() -> None:

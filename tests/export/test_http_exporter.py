@@ -12,6 +12,7 @@ import sys
 import textwrap
 import threading
 import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -432,13 +433,89 @@ def test_shutdown_in_a_signal_handler_returns(
     assert_adds_up(exporter, 3)
 
 
+def test_shutdown_in_a_signal_handler_does_not_wait_for_the_shutdown_it_interrupted(
+    collector: Collector, make_exporter: MakeExporter
+) -> None:
+    exporter = make_exporter()
+    collector.default = HANG
+    offer_some(exporter, 3)
+    results: list[bool] = []
+    previous = signal.signal(signal.SIGALRM, lambda *_: results.append(exporter.shutdown(5.0)))
+    started = time.monotonic()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        assert not exporter.shutdown(0.4)
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    assert results == [False]
+    assert time.monotonic() - started < 3.0
+
+
+def test_shutdown_that_comes_second_waits_for_the_first_and_returns_the_same(
+    collector: Collector, make_exporter: MakeExporter
+) -> None:
+    collector.script.extend([Reply(status=503)] * 5)
+    exporter = make_exporter(backoff_seconds=(0.1, 0.1))
+    offer_some(exporter, 3)
+    results: list[bool] = []
+    first = threading.Thread(target=lambda: results.append(exporter.shutdown(10.0)))
+    first.start()
+    wait_until(lambda: collector.requests)
+    results.append(exporter.shutdown(10.0))
+    first.join()
+    assert results == [True, True]
+    assert exporter.shutdown(0.0)
+
+
+def test_shutdown_that_comes_second_waits_no_longer_than_its_own_time(
+    collector: Collector, make_exporter: MakeExporter
+) -> None:
+    collector.default = HANG
+    exporter = make_exporter()
+    offer_some(exporter, 3)
+    first = threading.Thread(target=exporter.shutdown, args=(3.0,))
+    first.start()
+    wait_until(lambda: collector.requests)
+    started = time.monotonic()
+    assert not exporter.shutdown(0.05)
+    assert time.monotonic() - started < 2.0
+    collector.is_closing.set()  # lets the first one end
+    collector.default = OK
+    first.join()
+
+
+@pytest.mark.parametrize("timeout", [None, float("nan"), float("inf"), -1, "soon"], ids=repr)
+def test_no_timeout_makes_flush_or_shutdown_raise(
+    make_exporter: MakeExporter, timeout: Any
+) -> None:
+    exporter = make_exporter()
+    offer_some(exporter, 1)
+    exporter.force_flush(timeout)
+    offer_some(exporter, 1)
+    exporter.shutdown(timeout)
+    assert_adds_up(exporter, 2)
+    assert exporter.counts().waiting == 0
+
+
+def test_span_that_got_lost_inside_shows_in_the_counts(make_exporter: MakeExporter) -> None:
+    exporter = make_exporter()
+    offer_some(exporter, 3)
+    exporter._waiting.pop()
+    counts = exporter.counts()
+    assert (counts.offered, counts.waiting) == (3, 2)
+
+
 CHILD_PROGRAM = """
     import os, sys, threading
     sys.path.insert(0, sys.argv[2])
     from export_records import make_record
     from turntrace.export.http_exporter import OtlpHttpExporter
 
-    exporter = OtlpHttpExporter(endpoint=sys.argv[1], resource={}, schedule_delay_seconds=60.0)
+    exporter = OtlpHttpExporter(
+        endpoint=sys.argv[1],
+        resource={"service.name": "chat", "service.instance.id": "parent"},
+        schedule_delay_seconds=60.0,
+    )
     exporter.offer(make_record(name="parent before"))
     exporter.force_flush(5.0)  # the connection is open now
     exporter.offer(make_record(name="parent waiting"))
@@ -463,10 +540,11 @@ CHILD_PROGRAM = """
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_forked_child_sends_only_its_own_spans_over_its_own_connection(
-    collector: Collector,
-) -> None:
+@pytest.fixture
+def forked(collector: Collector) -> list[tuple[str, dict[str, str]]]:
+    """Return the name of each span of `CHILD_PROGRAM` with the resource it came under."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork")
     here = str(Path(__file__).parent)
     program = textwrap.dedent(CHILD_PROGRAM)
     result = subprocess.run(
@@ -478,15 +556,32 @@ def test_forked_child_sends_only_its_own_spans_over_its_own_connection(
     )
     assert (result.returncode, result.stdout) == (0, ""), result.stderr
     assert "Warning" not in result.stderr
-    names = sorted(
-        span.name
+    return [
+        (span.name, {a.key: a.value.string_value for a in whole.resource.attributes})
         for request in collector.requests
-        for resource in request.message.resource_spans
-        for scope in resource.scope_spans
+        for whole in request.message.resource_spans
+        for scope in whole.scope_spans
         for span in scope.spans
-    )
+    ]
+
+
+def test_forked_child_sends_only_its_own_spans_over_its_own_connection(
+    forked: list[tuple[str, dict[str, str]]],
+) -> None:
     parents = ["parent after", "parent before", "parent waiting"]
+    names = sorted(name for name, _ in forked)
     assert names == [f"child {number}" for number in range(5)] + parents
+
+
+def test_forked_child_is_an_instance_of_its_own_of_the_same_service(
+    forked: list[tuple[str, dict[str, str]]],
+) -> None:
+    ids = {name: resource["service.instance.id"] for name, resource in forked}
+    assert {ids[name] for name in ids if name.startswith("parent")} == {"parent"}
+    children = {uuid.UUID(ids[f"child {number}"]).version for number in range(5)}
+    assert children == {4}
+    assert len(set(ids.values())) == 6
+    assert {resource["service.name"] for _, resource in forked} == {"chat"}
 
 
 # Secrets, and arguments that cannot be used.

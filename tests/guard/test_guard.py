@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import threading
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -219,6 +220,11 @@ def test_a_value_of_another_kind_than_its_key_s_does_not_leave(guarded: Guarded)
     span.set_attribute(keys.GEN_AI_REQUEST_STREAM, CANARY)
     span.set_attribute(keys.SESSION_ID, 7)
     assert set(guarded.record(span).attributes) == {keys.SAMPLING_REASON}
+
+
+def test_a_number_of_a_type_of_its_own_leaves_as_a_plain_one(guarded: Guarded) -> None:
+    record = guarded.record(guarded.span(**{keys.HTTP_STATUS_CODE: HTTPStatus.OK}))
+    assert type(record.attributes[keys.HTTP_STATUS_CODE]) is int
 
 
 def test_the_reason_for_sampling_is_the_guard_s_to_say(guarded: Guarded) -> None:

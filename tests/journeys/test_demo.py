@@ -26,7 +26,9 @@ def demo(kept: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_demo_prints_the_turn_and_keeps_nothing_that_was_typed(tmp_path: Path) -> None:
-    done = demo(tmp_path)
+    # Whatever its user has configured: the demo shows what happens without any configuration.
+    theirs = {"OTEL_ENABLED": "false", "TURNTRACE_ENVIRONMENT": "production"}
+    done = demo(tmp_path, **theirs, HTTP_PROXY="http://127.0.0.1:9")
     assert done.returncode == 0, done.stdout + done.stderr
     for name in (
         "POST /api/sessions",

@@ -55,11 +55,18 @@ def test_closing_leaves_one_file(path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["view.sqlite"]
 
 
-def test_file_that_is_no_database_is_refused_with_advice(path: Path) -> None:
+@pytest.mark.parametrize("times", [1, 2, 20, 200])
+def test_file_that_is_no_database_is_refused_unchanged_and_not_to_be_moved(
+    path: Path, times: int
+) -> None:
     path.parent.mkdir()
-    path.write_bytes(b"this is no database at all, but long enough to have a header" * 20)
-    with pytest.raises(StoreError, match=r"view\.sqlite.*damaged.*Move it away.*--store"):
+    path.write_bytes(b"import this  # somebody's program" * times)
+    path.chmod(0o644)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"not a turntrace store.*another.*--store") as raised:
         SqliteStore(path)
+    assert "Move" not in str(raised.value)
+    assert (path.read_bytes(), _mode(path)) == (before, 0o644)
 
 
 def test_damaged_pages_are_an_error_with_advice(path: Path) -> None:
@@ -69,7 +76,7 @@ def test_damaged_pages_are_an_error_with_advice(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[8192:] = b"\xa5" * (len(content) - 8192)
     path.write_bytes(content)
-    with pytest.raises(StoreError, match="damaged"):
+    with pytest.raises(StoreError, match=r"damaged.*Move it away.*--store"):
         _read_all(path)
 
 

@@ -8,16 +8,18 @@ import pytest
 from otlp_requests import (
     PROTOBUF,
     START_NS,
+    URL,
     attribute,
     make_full_request,
     make_request,
     make_span,
     make_trace_id,
 )
+from starlette.testclient import TestClient
+
+from turntrace.view.app import build_app
 
 if TYPE_CHECKING:
-    from starlette.testclient import TestClient
-
     from turntrace.store.sqlite import SqliteStore
 
 TRACE_ID = b"a 16 byte id ok!"
@@ -182,7 +184,9 @@ def test_recent_traces_come_newest_first_and_limited(client: TestClient) -> None
     assert len(client.get("/api/traces").json()["traces"]) == 3
 
 
-@pytest.mark.parametrize("limit", ["0", "501", "-1", "x", "", "9" * 5000, "\u0661"])
+@pytest.mark.parametrize(
+    "limit", ["0", "501", "-1", "x", "", "9" * 5000, "\u0661", "000000001999", "0" * 9 + "9" * 18]
+)
 def test_unusable_limit_is_a_400_problem(client: TestClient, limit: str) -> None:
     response = client.get("/api/traces", params={"limit": limit})
     assert response.status_code == 400
@@ -196,6 +200,19 @@ def test_health_is_ok_until_the_store_is_down(client: TestClient, store: SqliteS
     response = client.get("/api/health")
     assert response.status_code == 503
     assert "closed" in response.json()["detail"]
+
+
+def test_internal_error_tells_the_client_that_its_connection_ends(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(limit: int) -> None:
+        raise RuntimeError(f"{limit} breaks it")
+
+    monkeypatch.setattr(store, "recent", fail)
+    with TestClient(build_app(store), base_url=URL, raise_server_exceptions=False) as client:
+        response = client.get("/api/traces")
+    assert response.json()["detail"] == "internal error: RuntimeError"
+    assert (response.status_code, response.headers["connection"]) == (500, "close")
 
 
 def test_front_page_says_what_this_is(client: TestClient) -> None:

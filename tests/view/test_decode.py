@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -100,6 +101,29 @@ def test_json_ignores_fields_it_does_not_know() -> None:
     document["novel"] = [1, {"a": None}]
     document["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["novel"] = "x"
     assert decode_json(json.dumps(document).encode()) == expected
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"kind": "nope"}, {"kind": ""}, {"kind": "SERVER"}, {"status": {"code": "STATUS_CODE_NOPE"}}],
+)
+def test_json_word_that_an_enum_does_not_have_is_an_error(fields: dict[str, Any]) -> None:
+    document = to_json(make_request([make_span(TRACE_ID)]))
+    document["resourceSpans"][0]["scopeSpans"][0]["spans"][0].update(fields)
+    with pytest.raises(ReceiveError, match=r"(kind|code) is '.*'; it must be a number or one of"):
+        decode_json(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize("kind", ["3", 3, "SPAN_KIND_CLIENT"])
+def test_json_enum_is_a_number_a_number_as_text_or_a_word(kind: Any) -> None:
+    document = to_json(make_request([make_span(TRACE_ID)]))
+    document["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["kind"] = kind
+    assert decode_json(json.dumps(document).encode()).spans[0].kind == "client"
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"resourceSpans":null}', b'{"resourceSpans":[]}'])
+def test_json_that_says_nothing_is_a_request_of_no_spans_as_in_proto3(body: bytes) -> None:
+    assert decode_json(body) == Decoded(spans=[], rejected=Counter())
 
 
 def test_protobuf_ignores_fields_it_does_not_know() -> None:
@@ -248,6 +272,10 @@ def test_wrong_wire_type_is_named() -> None:
         b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": 5}]}]}]}',
         b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"name": {}}]}]}]}',
         b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "\\ud800"}]}]}]}',
+        b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"kind": "\\ud800"}]}]}]}',
+        b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "\\udc00"}]}]}]}',
+        b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"\\ud800": 1}]}]}]}',
+        b'{"novel": ["\\ud800\\ud800"]}',
         b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"startTimeUnixNano": "soon"}]}]}]}',
         b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"startTimeUnixNano": -1}]}]}]}',
         b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"startTimeUnixNano": '

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from otlp_requests import PROTOBUF, URL, make_request, make_span
 from starlette.testclient import TestClient
@@ -44,6 +45,15 @@ def test_loopback_names_are_let_in(client: TestClient, host: str) -> None:
 def test_rebound_names_are_kept_out_everywhere(client: TestClient, host: str) -> None:
     for path in PATHS:
         assert client.get(path, headers={"host": host}).status_code == 403
+
+
+@pytest.mark.parametrize("hosts", [["localhost", "evil.example"], ["localhost"] * 2])
+def test_other_than_one_host_header_is_kept_out(client: TestClient, hosts: list[str]) -> None:
+    request = client.build_request("GET", "/api/health")
+    del request.headers["host"]
+    others = request.headers.multi_items()
+    request.headers = httpx.Headers([*others, *(("Host", host) for host in hosts)])
+    assert client.send(request).status_code == 403
 
 
 def test_rebound_name_stores_nothing(client: TestClient, store: SqliteStore) -> None:

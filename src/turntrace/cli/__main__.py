@@ -2,6 +2,6 @@
 
 import sys
 
-from turntrace.cli.commands import main
+from turntrace.cli import main
 
 sys.exit(main())

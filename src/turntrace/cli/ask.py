@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from http.client import HTTPException
 from typing import Any
 
 import urllib3
+from urllib3.exceptions import HTTPError
 
+from turntrace.cli.cleaning import clean
 from turntrace.errors import ConfigurationError, StoreError
 
 LATEST = "latest"
@@ -22,14 +26,25 @@ class View:
     """A running view, by its address.
 
     Raises:
-        ConfigurationError: from every question, when nobody answers at the address, or it is
-            no view, or the token is wrong.
+        ConfigurationError: at once for a token or an address that no view can have; from every
+            question, when nobody answers there, or it is no view, or the token is wrong.
         StoreError: from every question, when the view cannot read its store.
     """
 
     url: str
     token: str | None = None
     _pool: urllib3.PoolManager = field(default_factory=urllib3.PoolManager)
+
+    def __post_init__(self) -> None:
+        if self.token is not None and not re.fullmatch("[!-~]+", self.token):
+            raise ConfigurationError(
+                "--token must be one or more printable ASCII characters, no spaces"
+            )
+
+        if not re.match("https?://", self.url):
+            raise ConfigurationError(
+                f"--url is {clean(self.url)!r}; it must begin with http:// or https://"
+            )
 
     def trace(self, trace_id: str) -> dict[str, Any] | None:
         """Return a trace as the view's API describes it, or None; the newest for ``latest``."""
@@ -70,19 +85,20 @@ class View:
                 retries=False,
                 redirect=False,
             )
-            document = json.loads(response.data)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+        except (HTTPError, HTTPException, OSError, ValueError) as error:
             raise ConfigurationError(
-                f"no view answers at {self.url}: start one with `turntrace view`,"
-                f" or give its address with --url ({error})"
+                f"no view answers at {clean(self.url)}: start one with `turntrace view`,"
+                f" or give its address with --url ({clean(str(error))})"
             ) from error
-        except ValueError:
+        try:
+            document = json.loads(response.data)
+        except (ValueError, RecursionError):
             document = None
         problem = document if isinstance(document, dict) else {}
         if response.status == HTTPStatus.NOT_FOUND and "detail" in problem:
             return None
         if response.status == HTTPStatus.SERVICE_UNAVAILABLE and "detail" in problem:
-            raise StoreError(str(problem["detail"]))
+            raise StoreError(clean(str(problem["detail"])))
         if response.status == HTTPStatus.UNAUTHORIZED:
             raise ConfigurationError(f"{self.url} asks for its token: give it with --token TOKEN")
         if response.status != HTTPStatus.OK or expected not in problem:

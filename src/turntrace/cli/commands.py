@@ -18,7 +18,6 @@ EXIT_NO = 1
 """The command ran, and its answer is no: nothing found, nothing sent."""
 EXIT_USAGE = 2
 """The command could not run: wrong arguments, a missing package, a port that is taken."""
-EXIT_INTERRUPTED = 130
 
 
 class Command(NamedTuple):
@@ -34,12 +33,8 @@ COMMANDS = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code.
-
-    Args:
-        arguments: the words after the program's name; those of the process by default.
-    """
+def run(arguments: Sequence[str] | None) -> int:
+    """Run one command and return its exit code; see ``turntrace.cli.main``."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     parsed = _parser(words).parse_args(words)
     if parsed.command is None:
@@ -51,8 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TurntraceError as error:
         sys.stderr.write(f"turntrace {parsed.command}: {error}\n")
         return EXIT_USAGE
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read us has seen enough (`| head`); nothing may be written any more, even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

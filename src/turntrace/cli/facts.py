@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turntrace import attributes as keys
-from turntrace.cli.wording import clean, dollars, duration, tokens
+from turntrace.cli.cleaning import clean
+from turntrace.cli.wording import dollars, duration, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +16,10 @@ _MODEL_CALLS = frozenset({"chat", "generate_content", "text_completion", "embedd
 _KEY_VALUE_STORES = frozenset({"redis", "valkey", "memcached"})
 _QUIET_OUTCOMES = frozenset({"ok", "error"})
 """Outcomes that need no word: the first is the rule, the second is said by the error itself."""
+
+_MAX_NUMBER = 1e18
+"""More tokens, dollars or milliseconds than this are a mistake, and are not shown."""
+_MAX_TIME_NS = 2**63
 
 
 class Tag(NamedTuple):
@@ -106,15 +111,13 @@ def first_chunk_ns(span: Mapping[str, Any]) -> float | None:
     """Return how long after its start a model call's answer began, in nanoseconds."""
     seconds = _number(span, keys.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK)
     if seconds is not None:
-        return seconds * 1e9
-    milliseconds = _number(span, keys.AI_STREAM_FIRST_TOKEN_MS)
-    return None if milliseconds is None else milliseconds * 1e6
+        return _moment(seconds, 1e9)
+    return _moment(_number(span, keys.AI_STREAM_FIRST_TOKEN_MS), 1e6)
 
 
 def first_token_ns(span: Mapping[str, Any]) -> float | None:
     """Return how long after a turn's start its client got the first token, in nanoseconds."""
-    milliseconds = _number(span, keys.TURN_FIRST_TOKEN_MS)
-    return None if milliseconds is None else milliseconds * 1e6
+    return _moment(_number(span, keys.TURN_FIRST_TOKEN_MS), 1e6)
 
 
 def facts_of(span: Mapping[str, Any], *, parent_service: str | None) -> list[str]:
@@ -167,12 +170,20 @@ def _text(span: Mapping[str, Any], key: str) -> str:
 
 
 def _number(span: Mapping[str, Any], *names: str) -> float | None:
-    """Return the first of the attributes that is a number, not below zero."""
+    """Return the first of the attributes that is a number from zero to what has a meaning."""
     for name in names:
         value = span["attributes"].get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and 0 <= value <= _MAX_NUMBER:
             return float(value)
     return None
+
+
+def _moment(number: float | None, unit_ns: float) -> float | None:
+    """Return a time in nanoseconds; None for one that no span can have, in centuries from now."""
+    if number is None or number * unit_ns > _MAX_TIME_NS:
+        return None
+    return number * unit_ns
 
 
 def _sum(one: float | None, other: float | None) -> float | None:

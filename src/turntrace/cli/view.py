@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from turntrace.cli.commands import EXIT_NO, EXIT_OK
-from turntrace.errors import MissingLibraryError
+from turntrace.errors import ConfigurationError, MissingLibraryError
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 4318
@@ -91,12 +91,19 @@ def _serve(arguments: argparse.Namespace) -> int:
     options = server.ViewOptions(
         host=arguments.host,
         port=arguments.port,
-        store=arguments.store.expanduser(),
+        store=_without_tilde(arguments.store),
         token=arguments.token,
-        keep_requests=arguments.keep_requests,
+        keep_requests=arguments.keep_requests and _without_tilde(arguments.keep_requests),
     )
     server.serve(options, announce=lambda line: print(line, flush=True))  # noqa: T201 - its one line
     return EXIT_OK
+
+
+def _without_tilde(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ConfigurationError(f"{path} has no meaning here: {error}") from error
 
 
 def _missing(error: ModuleNotFoundError) -> MissingLibraryError:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.cells import cell_len
 from rich.text import Text
 
+from turntrace.cli.axis import labels
+from turntrace.cli.cleaning import clean
 from turntrace.cli.facts import (
     MODEL,
     STEP,
@@ -23,7 +25,7 @@ from turntrace.cli.facts import (
     tag_of,
     usage_of,
 )
-from turntrace.cli.wording import aligned_duration, clean, duration, fit
+from turntrace.cli.wording import aligned_duration, duration, fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +39,6 @@ MIN_NAME_CELLS = 12
 MIN_BAR_CELLS = 12
 MIN_FACTS_CELLS = 24
 """If there is so much to say: the tokens and the cost of a model call."""
-MIN_TICK_GAP_CELLS = 3
 _MAX_GUIDE_CHARACTERS = 120
 MIN_TOTAL_NS = 1000
 _INDENT_CELLS = 2
@@ -170,33 +171,10 @@ def _total_usage(trace: Mapping[str, Any]) -> Usage:
 
 def _axis(layout: Layout, total_ns: int) -> Text:
     """Return the head of the columns, with round times over the bars."""
-    step_ns = _tick_step(total_ns, layout.bar)
-    ticks = ""
-    for tick in range(max(1, -(-total_ns // step_ns))):
-        cell = tick * step_ns * layout.bar // total_ns
-        label = _tick(tick * step_ns)
-        if len(ticks) <= cell <= layout.bar - len(label):
-            ticks = ticks.ljust(cell) + label
     head = " " * TAG_CELLS + "span".ljust(layout.name) + " " * GAP_CELLS
-    head += "duration".rjust(layout.duration) + " " * GAP_CELLS + ticks
+    head += "duration".rjust(layout.duration) + " " * GAP_CELLS
+    head += labels(total_ns, layout.bar)
     return Text(head.rstrip(), "bright_black")
-
-
-def _tick_step(total_ns: int, cells: int) -> int:
-    """Return the smallest of 1, 2, 5, 10, ... whose labels stand apart."""
-    power_ns = int(10 ** max(0, len(str(total_ns)) - 3))
-    for factor in (1, 2, 5, 10, 20, 50, 100, 200, 500):
-        step_ns = power_ns * factor
-        if step_ns * cells // total_ns >= len(_tick(step_ns)) + MIN_TICK_GAP_CELLS:
-            return step_ns
-    return total_ns
-
-
-def _tick(nanoseconds: int) -> str:
-    if not nanoseconds:
-        return "0"
-    milliseconds = nanoseconds / 1e6
-    return f"{milliseconds:g} ms" if milliseconds < 1000 else f"{milliseconds / 1000:g} s"  # noqa: PLR2004 - ms in a second
 
 
 def _line(row: Row, layout: Layout, total_ns: int, mark: int | None, glyphs: Glyphs) -> Text:

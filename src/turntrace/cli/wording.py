@@ -1,35 +1,13 @@
-"""How the terminal says things: cleaned text, durations, tokens, money."""
+"""How the terminal says things: durations, tokens, money."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
-
 from rich.cells import cell_len, chop_cells
 
-_ESCAPE_SEQUENCES = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f]).*?(?:\x07|\x1b\\|\x9c|$)"  # OSC, DCS: titles, links
-    r"|\x1b[ -/]*[0-~]",  # two-character sequences
-    re.DOTALL,
-)
-
-_SPACES = frozenset("\t\n\v\f\r\u2028\u2029\x85")
-_MAX_CHARACTERS = 500
-
-
-def clean(text: str) -> str:
-    """Return text that a terminal shows as one line of itself: no escapes, no control characters.
-
-    Names and values are data of whoever sent them. Format characters go as well: some turn the
-    direction of what follows.
-    """
-    plain = _ESCAPE_SEQUENCES.sub("", text[:_MAX_CHARACTERS])
-    return "".join(
-        " " if character in _SPACES else character
-        for character in plain
-        if character in _SPACES or unicodedata.category(character)[0] != "C"
-    )
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+"""Seconds."""
+_MANY_DAYS = 1000
+"""From here on, hours tell nothing."""
 
 
 def fit(text: str, cells: int, ellipsis: str) -> str:
@@ -43,16 +21,23 @@ def fit(text: str, cells: int, ellipsis: str) -> str:
 
 
 def duration(nanoseconds: float) -> str:
-    """Return a duration as ``973 ms`` or ``8.21 s``, three digits or so."""
+    """Return a duration as ``973 ms``, ``8.21 s``, ``2 h 05 m`` or ``3 d 04 h``."""
     milliseconds = nanoseconds / 1e6
     if milliseconds < 999.5:  # noqa: PLR2004 - what would be shown as 1,000 ms
         return f"{_three_digits(milliseconds)} ms"
-    return f"{_three_digits(milliseconds / 1000)} s"
+    seconds = milliseconds / 1000
+    if seconds < _HOUR - 0.5:  # what would be shown as 3,600 s
+        return f"{_three_digits(seconds)} s"
+    if (minutes := round(seconds / _MINUTE)) < _DAY // _MINUTE:
+        return f"{minutes // 60} h {minutes % 60:02} m"
+    if (hours := round(seconds / _HOUR)) < _MANY_DAYS * 24:
+        return f"{hours // 24} d {hours % 24:02} h"
+    return f"{seconds / _DAY:,.0f} d"
 
 
 def aligned_duration(nanoseconds: float) -> str:
     """Return a duration whose digits and units stand below each other, 9 cells or more."""
-    number, unit = duration(nanoseconds).split(" ")
+    number, _, unit = duration(nanoseconds).rpartition(" ")
     return f"{number:>6} {unit:<2}"
 
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 class ExportCounts:
     """What became of every offered span, at one moment.
 
-    ``offered == acknowledged + rejected + sum(dropped.values()) + waiting``, always.
+    ``offered`` is counted on its own, at the door, so that a lost span shows:
+    ``offered == acknowledged + rejected + sum(dropped.values()) + waiting`` whenever no other
+    thread is inside `SpanSink.offer`; what is in its hands counts as offered, nowhere else yet.
     """
 
     offered: int = 0
@@ -60,10 +62,11 @@ class SpanSink(Protocol):
     def shutdown(self, timeout_seconds: float) -> bool:
         """Flush, then stop for good; what is still waiting afterwards is dropped and counted.
 
-        Returns what the flush returned. Later calls do nothing and return the same.
+        Returns what the flush returned. Later calls return the same; one that comes while the
+        first is under way waits for it, for ``timeout_seconds`` at most, and then returns False.
         """
         ...
 
     def counts(self) -> ExportCounts:
-        """Return the books; consistent, and readable at any time."""
+        """Return the books; readable at any time."""
         ...

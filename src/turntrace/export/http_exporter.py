@@ -10,6 +10,7 @@ import os
 import queue
 import threading
 import time
+import uuid
 import weakref
 from collections import Counter, deque
 from types import MappingProxyType
@@ -17,11 +18,13 @@ from typing import TYPE_CHECKING, Final
 
 from opentelemetry import context as otel_context
 
+from turntrace.attributes import SERVICE_INSTANCE_ID
 from turntrace.errors import ConfigurationError
 from turntrace.export.contract import ExportCounts
 from turntrace.export.http_transport import Fate, HttpTransport, Outcome
 from turntrace.export.otlp import Resource, encode_resource
 from turntrace.export.sender import Flush, Parcel, Sender
+from turntrace.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger("turntrace")
 _GOODBYE_SECONDS: Final = 0.1
+_FLUSH_SECONDS: Final = 5.0
+_SHUTDOWN_SECONDS: Final = 2.0
+_MAX_WAIT_SECONDS: Final = 86_400.0
+_DEFAULTS: Final = Settings()
 
 
 class OtlpHttpExporter:
@@ -37,7 +44,8 @@ class OtlpHttpExporter:
 
     A span leaves the queue only when its fate is known, so the queue bounds everything held,
     the request under way included. One daemon thread, started by the first `offer`, does all
-    encoding and network; a forked child starts with an empty queue and a thread of its own.
+    encoding and network; a forked child starts with an empty queue, a thread and a
+    ``service.instance.id`` of its own.
 
     Args:
         endpoint: The full URL, ``http://localhost:4318/v1/traces``.
@@ -68,11 +76,11 @@ class OtlpHttpExporter:
         endpoint: str,
         headers: Mapping[str, str] | None = None,
         resource: Mapping[str, AttributeValue],
-        timeout_seconds: float = 10.0,
-        compression: str = "gzip",
-        max_queue_size: int = 2048,
-        max_batch_size: int = 512,
-        schedule_delay_seconds: float = 5.0,
+        timeout_seconds: float = _DEFAULTS.timeout_seconds,
+        compression: str = _DEFAULTS.compression,
+        max_queue_size: int = _DEFAULTS.max_queue_size,
+        max_batch_size: int = _DEFAULTS.max_batch_size,
+        schedule_delay_seconds: float = _DEFAULTS.schedule_delay_seconds,
         backoff_seconds: tuple[float, float] = (1.0, 30.0),
     ) -> None:
         for name, value in (
@@ -88,12 +96,17 @@ class OtlpHttpExporter:
             timeout_seconds=timeout_seconds,
             compression=compression,
         )
+        self._resource = dict(resource)
         self._encoded_resource = encode_resource(Resource(resource))
         self._max_queue_size = max_queue_size
         self._batch_size = min(max_batch_size, max_queue_size)
         self._delay_seconds = schedule_delay_seconds
         self._backoff_seconds = backoff_seconds
         self._is_closed = False
+        self._shutdown_calls = itertools.count()
+        self._shutdown_is_under_way = _thread.allocate_lock()
+        self._shutdown_is_under_way.acquire()
+        self._shutdown_thread = 0
         self._shutdown_result: bool | None = None
         self._reset()
         _EXPORTERS.add(self)
@@ -107,8 +120,9 @@ class OtlpHttpExporter:
         self._thread_is_started = _thread.allocate_lock()
         self._thread_is_done: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.wishes: queue.SimpleQueue[Flush | None] = queue.SimpleQueue()
-        self._overflow = _Tally()
-        self._late = _Tally()
+        self._offered = itertools.count()
+        self._overflow = itertools.count()
+        self._late = itertools.count()
         self._books = threading.RLock()  # reentrant: a signal handler may call shutdown
         self.settled = 0
         self._acknowledged = 0
@@ -122,10 +136,10 @@ class OtlpHttpExporter:
     def offer(self, record: SpanRecord) -> None:
         """Take ``record``; never blocks, never raises (see `SpanSink.offer`).
 
-        Costs about 0.2 us: no lock, no count. ``deque`` operations are atomic, and what was
-        offered is known from what became of it. With N threads racing, the queue may exceed
-        its bound by N - 1 spans.
+        Costs about 0.2 us: no lock; ``next`` and ``deque`` operations are atomic. With N threads
+        racing, the queue may exceed its bound by N - 1 spans.
         """
+        next(self._offered)
         waiting = self._waiting
         if len(waiting) < self._threshold:
             waiting.append(record)
@@ -138,11 +152,11 @@ class OtlpHttpExporter:
         Takes no lock that anybody else may hold for longer than an instruction.
         """
         if self._is_closed:
-            self._late.add()
+            next(self._late)
             return
         length = len(self._waiting)
         if length >= self._max_queue_size:
-            self._overflow.add()
+            next(self._overflow)
         else:
             self._waiting.append(record)
         self._ensure_thread()
@@ -176,7 +190,7 @@ class OtlpHttpExporter:
 
     def force_flush(self, timeout_seconds: float = 5.0) -> bool:
         """Send what waits, at once (see `SpanSink.force_flush`)."""
-        deadline = time.monotonic() + max(0.0, timeout_seconds)
+        deadline = time.monotonic() + _bounded(timeout_seconds, _FLUSH_SECONDS)
         with self._books:
             wish = Flush(position=self.settled + len(self._waiting), done=queue.SimpleQueue())
             is_pending = bool(self._waiting)
@@ -195,22 +209,35 @@ class OtlpHttpExporter:
 
     def shutdown(self, timeout_seconds: float = 2.0) -> bool:
         """Flush, then stop for good (see `SpanSink.shutdown`); 0.1 s over the time at most."""
+        wait_seconds = _bounded(timeout_seconds, _SHUTDOWN_SECONDS)
+        if next(self._shutdown_calls) == 0:  # atomic: of all callers, one is the first
+            self._shutdown_thread = threading.get_ident()
+            try:
+                self._shut_down(wait_seconds)
+            finally:
+                self._shutdown_is_under_way.release()
+        elif (
+            self._shutdown_result is None
+            # A signal handler that interrupted the first call would wait for itself.
+            and self._shutdown_thread != threading.get_ident()
+            and self._shutdown_is_under_way.acquire(timeout=wait_seconds)
+        ):
+            self._shutdown_is_under_way.release()
+        return bool(self._shutdown_result)
+
+    def _shut_down(self, timeout_seconds: float) -> None:
         with self._books:
-            if self._is_closed:
-                return bool(self._shutdown_result)
             self._is_closed = True
             self._threshold = 0
         result = self.force_flush(timeout_seconds)
         with self._books:
             self._is_abandoned = True
-            result = not self._sweep() and result
-            self._shutdown_result = result
+            self._shutdown_result = not self._sweep() and result
         if self._thread_is_started.locked():
             self.wishes.put(None)
             self._transport.abort()
             with contextlib.suppress(queue.Empty):  # a daemon: at worst it ends with the process
                 self._thread_is_done.get(timeout=_GOODBYE_SECONDS)
-        return result
 
     def counts(self) -> ExportCounts:
         """Return the books (see `SpanSink.counts`)."""
@@ -219,8 +246,10 @@ class OtlpHttpExporter:
                 self._sweep()
             dropped = self._count_dropped()
             waiting = len(self._waiting)
+            # Counted at the door and read last: a span that got lost in here would show, and one
+            # that another thread is handing over at this moment counts as offered.
             return ExportCounts(
-                offered=self._acknowledged + self._rejected + dropped.total() + waiting,
+                offered=_ticks(self._offered),
                 acknowledged=self._acknowledged,
                 rejected=self._rejected,
                 dropped=MappingProxyType(dict(dropped)),
@@ -232,8 +261,8 @@ class OtlpHttpExporter:
         return +Counter(
             {
                 **self._dropped,
-                "queue_full": self._overflow.read(),
-                "shutdown": self._dropped["shutdown"] + self._late.read(),
+                "queue_full": _ticks(self._overflow),
+                "shutdown": self._dropped["shutdown"] + _ticks(self._late),
             }
         )
 
@@ -253,6 +282,11 @@ class OtlpHttpExporter:
     def _after_fork_in_child(self) -> None:
         self._reset()
         self._transport.forget()
+        if SERVICE_INSTANCE_ID in self._resource:  # the child is an instance of its own
+            self._resource = {**self._resource, SERVICE_INSTANCE_ID: str(uuid.uuid4())}
+            self._encoded_resource = encode_resource(Resource(self._resource))
+        if self._is_closed and self._shutdown_result is None:
+            self._shutdown_result = True  # the parent's thread is busy with it; here is nothing
 
     # The export thread's side: a `Backlog`.
 
@@ -322,24 +356,19 @@ class OtlpHttpExporter:
                 yield self._waiting[position]
 
 
-class _Tally:
-    """Counts without a lock: ``next()`` of an `itertools.count` is atomic."""
+def _ticks(counter: itertools.count[int]) -> int:
+    """Return how often ``next`` was called on a count from 0.
 
-    __slots__ = ("_ticks", "_times_read")
+    ``next`` is atomic, so it counts without a lock; only the repr tells without being a tick.
+    """
+    return int(repr(counter).removeprefix("count(").removesuffix(")"))
 
-    def __init__(self) -> None:
-        self._ticks = itertools.count()
-        self._times_read = 0
 
-    def add(self) -> None:
-        """Add one; from anywhere."""
-        next(self._ticks)
-
-    def read(self) -> int:
-        """Return the count; one reader at a time, as reading is itself a tick."""
-        count = next(self._ticks) - self._times_read
-        self._times_read += 1
-        return count
+def _bounded(timeout_seconds: object, default: float) -> float:
+    """Return a time that can be waited for; what is no number is the default, as nothing raises."""
+    if not isinstance(timeout_seconds, (int, float)) or timeout_seconds != timeout_seconds:  # noqa: PLR0124 - NaN
+        return default
+    return float(min(max(0, timeout_seconds), _MAX_WAIT_SECONDS))
 
 
 def _without_instrumentation() -> otel_context.Context:

@@ -8,7 +8,6 @@ import http.client
 import io
 import os
 import queue
-import re
 import socket
 import time
 import weakref
@@ -23,6 +22,7 @@ from urllib3.util import Timeout, Url, make_headers, parse_url
 
 from turntrace.errors import ConfigurationError
 from turntrace.export.otlp_response import MalformedResponseError, read_response
+from turntrace.setting_kinds import HEADER_NAME, HEADER_VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,8 +33,6 @@ _RETRYABLE_STATUSES: Final = frozenset({429, 502, 503, 504})
 _MAX_REPLY_BYTES: Final = 65_536
 _GZIP_LEVEL: Final = 1  # 2.5 times faster than 6, and 10% larger, on spans
 _GZIP_WINDOW_BITS: Final = 31
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 class Fate(enum.Enum):
@@ -198,9 +196,9 @@ def _all_headers(url: Url, headers: Mapping[str, str], *, is_gzip: bool) -> dict
     if url.auth:
         combined |= make_headers(basic_auth=url.auth)
     for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name):
+        if not HEADER_NAME.fullmatch(name):
             raise ConfigurationError("a header has a name that HTTP does not allow")
-        if not _HEADER_VALUE.fullmatch(value):
+        if not HEADER_VALUE.fullmatch(value):
             raise ConfigurationError(f"header {name!r} has a value that HTTP does not allow")
         combined[name.lower()] = value
     if is_gzip:

@@ -28,6 +28,12 @@ OURS_ALONE = frozenset({keys.DB_STATEMENT, keys.DB_QUERY_TEXT})
 TYPE_NAMES = frozenset({keys.ERROR_TYPE, keys.EXCEPTION_TYPE})
 """Keys whose value is the name of a type, or a status code."""
 
+_TYPES = {
+    Kind.TEXT: frozenset({str}),
+    Kind.NUMBER: frozenset({int, float}),
+    Kind.FLAG: frozenset({bool}),
+}
+
 _NAME = re.compile(r"[\w*][\w .,:/*{}()@+-]{0,127}", re.ASCII)
 _TYPE_NAME = re.compile(r"[A-Za-z_][\w.<>]{0,255}|\d{3}", re.ASCII)
 _SCOPE_NAME = re.compile(r"[A-Za-z_][\w.-]{0,127}", re.ASCII)
@@ -38,7 +44,7 @@ _SCHEMA_URL = re.compile(r"https://opentelemetry\.io/schemas/[\d.]{1,16}", re.AS
 class Schema:
     """The allow-list as the guard asks it; immutable once built, so shared without a lock."""
 
-    __slots__ = ("event_names", "kinds", "resource_keys")
+    __slots__ = ("event_names", "kinds", "resource_keys", "types")
 
     def __init__(
         self, *, vocabulary: Vocabulary = Vocabulary.BOTH, resource_keys: Iterable[str] = ()
@@ -46,6 +52,12 @@ class Schema:
         allowed = keys_of(vocabulary) - {keys.SAMPLING_REASON}
         self.kinds: dict[str, Kind] = {key: KINDS[key] for key in KEYS if key in allowed}
         """Attribute keys that may leave, each with the kind its value must be of."""
+        self.types: dict[str, frozenset[type]] = {
+            key: _TYPES[kind]
+            for key, kind in self.kinds.items()
+            if key not in TYPE_NAMES and key not in OURS_ALONE
+        }
+        """The same for those without a rule of their own, as the types that need no second look."""
         self.event_names = frozenset(
             {"exception", "agent.recursion_limit_hit", "gen_ai.first_chunk", "gen_ai.first_token"}
         )

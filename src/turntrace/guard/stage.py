@@ -40,6 +40,7 @@ MAX_JUDGED = 10_000
 _MAX_KEY_LENGTH = 64
 _MAX_NAME_LENGTH = 128
 _MAX_ITEMS = 64
+_NONE: frozenset[type] = frozenset()
 
 
 class _JudgedScope(NamedTuple):
@@ -56,6 +57,7 @@ class GuardStage:
     def __init__(self, schema: Schema, following: Callable[[SpanRecord], None]) -> None:
         self._schema = schema
         self._kinds = schema.kinds
+        self._types = schema.types
         self._following = following
         self._scopes: dict[Scope, _JudgedScope] = {}
         self._judged = 0
@@ -109,33 +111,35 @@ class GuardStage:
         self, attributes: Mapping[str, Any], *, is_own: bool = True
     ) -> tuple[dict[str, AttributeValue], int]:
         """Return the attributes that may leave, and how many may not."""
-        kinds = self._kinds
-        kept: dict[str, AttributeValue] = {}
-        dropped = 0
+        types = self._types
+        # All at once for values of our own, which are what they should be: 0.1 us each.
+        kept = {
+            key: value
+            for key, value in attributes.items()
+            if (given := value.__class__) in types.get(key, _NONE)
+            and (given is not str or len(value) <= MAX_TEXT_LENGTH)
+        }
+        if len(kept) == len(attributes):
+            return kept, 0
         for key, value in attributes.items():
-            wanted = kinds.get(key)
-            if wanted is not None:
-                given = value.__class__
-                # The first line of each is all that a value of our own needs.
-                if wanted is Kind.NUMBER:
-                    if given is int or given is float:
-                        kept[key] = value
-                        continue
-                elif wanted is Kind.FLAG:
-                    if given is bool:
-                        kept[key] = value
-                        continue
-                elif self._may_leave(key, is_own=is_own, value=value):
-                    if given is str and len(value) <= MAX_TEXT_LENGTH:
-                        kept[key] = value
-                        continue
-                    cleaned = _cleaned(value)
-                    if cleaned is not None:
-                        kept[key] = cleaned
-                        continue
-            dropped += 1
+            if key not in kept:
+                self._look_twice(kept, key, value, is_own=is_own)
+        return kept, len(attributes) - len(kept)
+
+    def _look_twice(
+        self, kept: dict[str, AttributeValue], key: str, value: object, *, is_own: bool
+    ) -> None:
+        """Keep a value under a key with a rule of its own, or one that has to be cleaned first."""
+        kind = self._kinds.get(key)
+        cleaned: AttributeValue | None = None
+        if kind is Kind.NUMBER:
+            cleaned = _number(value)
+        elif kind is Kind.TEXT and self._may_leave(key, is_own=is_own, value=value):
+            cleaned = _text(value)
+        if cleaned is None:
             self._count_withheld(key)
-        return kept, dropped
+        else:
+            kept[key] = cleaned
 
     def _may_leave(self, key: str, *, is_own: bool, value: object) -> bool:
         """Tell whether a text key with a rule of its own may leave with this value."""
@@ -180,11 +184,20 @@ class GuardStage:
         )
 
 
-def _cleaned(value: object) -> AttributeValue | None:
+def _number(value: object) -> int | float | None:
+    """Return a number of a type of its own (an HTTPStatus, a numpy float) as a plain one."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return int(value)
+    return float(value) if isinstance(value, float) else None
+
+
+def _text(value: object) -> str | tuple[str, ...] | None:
     """Return a text, or a sequence of texts, of exact type and bounded size; else None."""
     if isinstance(value, str):
         return str.__str__(value)[:MAX_TEXT_LENGTH]
     if isinstance(value, tuple):
-        items = [_cleaned(item) for item in value[:_MAX_ITEMS] if isinstance(item, str)]
-        return tuple(item for item in items if item is not None)
+        items = [item for item in value[:_MAX_ITEMS] if isinstance(item, str)]
+        return tuple([str.__str__(item)[:MAX_TEXT_LENGTH] for item in items])
     return None

@@ -80,13 +80,7 @@ class Span(ApiSpan):
     __slots__ = (
         "_attributes",
         "_context",
-        "_events",
-        "_links",
-        "dropped_attributes",
-        "dropped_events",
-        "dropped_links",
         "end_time",
-        "is_renamed",
         "kind",
         "local_trace",
         "name",
@@ -96,10 +90,18 @@ class Span(ApiSpan):
         "scope",
         "span_id",
         "start_time",
-        "status_code",
-        "status_description",
         "trace_id",
     )
+
+    # What most spans never have, kept off the slots: an assignment saved for each span.
+    status_code = StatusCode.UNSET
+    status_description: str | None = None
+    is_renamed = False
+    dropped_attributes = 0
+    dropped_events = 0
+    dropped_links = 0
+    _events: list[Event] | None = None
+    _links: list[Link] | None = None
 
     def __init__(  # noqa: PLR0917 - one caller, and keywords would cost 0.2 us a span
         self,
@@ -127,15 +129,7 @@ class Span(ApiSpan):
         self._attributes = attributes
         self.start_time = start_time
         self.end_time: int | None = None
-        self.status_code = StatusCode.UNSET
-        self.status_description: str | None = None
-        self.is_renamed = False
-        self.dropped_attributes = 0
-        self.dropped_events = 0
-        self.dropped_links = 0
         self._context: SpanContext | None = None
-        self._events: list[Event] | None = None
-        self._links: list[Link] | None = None
 
     # -- what the API asks for ----------------------------------------------------------------
 

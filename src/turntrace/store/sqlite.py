@@ -30,6 +30,7 @@ MAX_IDLE_READERS = 4
 TRACE_ID_HEX_DIGITS = 32
 
 _DAMAGED = "the file is damaged. Move it away to start afresh, or choose another with --store PATH"
+_CHOOSE_ANOTHER = "Choose another file with --store PATH"
 
 _RESOURCE_ID = COLUMNS.index("resource_id")
 _SCOPE_ID = COLUMNS.index("scope_id")
@@ -259,8 +260,7 @@ def _has_schema(connection: sqlite3.Connection, path: Path) -> bool:
         return False
     if owner != APPLICATION_ID:
         raise StoreError(
-            f"{path} is the database of another program, not a turntrace store."
-            " Choose another file with --store PATH"
+            f"{path} is the database of another program, not a turntrace store. {_CHOOSE_ANOTHER}"
         )
     if version != SCHEMA_VERSION:
         raise StoreError(
@@ -284,7 +284,9 @@ def _make_schema(connection: sqlite3.Connection, path: Path) -> None:
 def _explained(path: Path, error: sqlite3.Error) -> StoreError:
     """Return what SQLite said as an error that also says what to do."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+    if code == sqlite3.SQLITE_NOTADB:
+        return StoreError(f"{path} is not a turntrace store ({error}). {_CHOOSE_ANOTHER}")
+    if code == sqlite3.SQLITE_CORRUPT:
         advice = _DAMAGED
     elif code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         advice = (

@@ -7,6 +7,7 @@ hold exactly; ``offset_ns`` (since the start of the trace) and ``duration_ns`` d
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ class TraceApi:
     async def recent(self, request: Request) -> Response:
         """Answer GET /api/traces?limit=."""
         limit = request.query_params.get("limit", str(DEFAULT_RECENT))
-        if not (limit.isascii() and limit.isdecimal()) or not 1 <= int(limit[:9]) <= MAX_RECENT:
+        if not re.fullmatch("[0-9]{1,9}", limit) or not 1 <= int(limit) <= MAX_RECENT:
             return problem(400, f"limit is {limit[:40]!r}; it must be from 1 to {MAX_RECENT}")
         summaries = await asyncio.to_thread(self._reader.recent, int(limit))
         body = {"traces": [asdict(summary) for summary in summaries]}

@@ -89,7 +89,10 @@ def _refuse_store(request: Request, error: Exception) -> Response:
 
 
 def _refuse_internal(request: Request, error: Exception) -> Response:
-    return _refuse(request, 500, f"internal error: {type(error).__name__}", {})
+    # Starlette raises the error again, for the server to log; the server then closes the
+    # connection, which a client must know before it sends its next request into it.
+    message = f"internal error: {type(error).__name__}"
+    return _refuse(request, 500, message, {"Connection": "close"})
 
 
 def _refuse(request: Request, status: int, message: str, headers: dict[str, str]) -> Response:

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 MAX_RECORDS = 50_000
 """Resources, scopes, spans, events, links and statuses in one protobuf request."""
-MAX_FIELDS = 800_000
-"""Fields in one protobuf request, attributes and unknown ones included: 8,192 spans (the batch
-of a Collector) of twenty attributes have 750,000."""
+MAX_FIELDS = 500_000
+"""Fields in one protobuf request, unknown ones included: a span of twenty attributes has 92."""
 MAX_TOKENS = 200_000
 """Strings, brackets and commas in one JSON request, whose every value costs more."""
 MAX_DEPTH = 100
@@ -32,7 +31,9 @@ MAX_DEPTH = 100
 _VALUES = frozenset({"KeyValue", "AnyValue", "ArrayValue", "KeyValueList"})
 """The messages of attributes, cheaper than records and more."""
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_BYTES = 2
+_WIRE_TYPES = frozenset({0, 1, _BYTES, 5})
+_FIXED_BYTES = {1: 8, 5: 4}
 _MAX_TAG = 2**32
 _MAX_VARINT_BYTES = 10
 
@@ -89,7 +90,8 @@ def check_protobuf(body: bytes) -> None:
         raise _malformed("it ends too early") from None
 
 
-def _count(body: bytes) -> None:  # noqa: C901 - one loop over every byte that is no text: 0.2 us a field
+def _count(body: bytes) -> None:  # noqa: C901 - one loop, as a call a field would double its time
+    """Walk over the fields, 0.3 us each, with a stack of what is around the current message."""
     fields = records = position = 0
     end, shape = len(body), _REQUEST
     outer: list[tuple[int, _Shape]] = []
@@ -104,25 +106,21 @@ def _count(body: bytes) -> None:  # noqa: C901 - one loop over every byte that i
         tag, position = _varint(body, position)
         fields += 1
         wire_type = tag & 7
-        if wire_type == _BYTES:
-            size, position = _varint(body, position)
-            child = shape.children.get(tag)
-            if child is None:
-                position += size
-            else:
-                records += child.is_record
-                outer.append((end, shape))
-                if position + size > end or len(outer) > MAX_DEPTH:
-                    raise _malformed("a field is longer than what holds it, or nests too deep")
-                end, shape = position + size, child
-        elif wire_type == _VARINT:
-            _, position = _varint(body, position)
-        elif wire_type in {_FIXED64, _FIXED32}:
-            position += 8 if wire_type == _FIXED64 else 4
+        size = _FIXED_BYTES.get(wire_type, 0)
+        if not size:
+            number, position = _varint(body, position)
+            size = number if wire_type == _BYTES else 0
+        child = shape.children.get(tag)
+        if child is None:
+            position += size
         else:
-            raise _malformed(f"a field has wire type {wire_type}")
-        if tag >= _MAX_TAG:
-            raise _malformed("the number of a field is too large")
+            records += child.is_record
+            outer.append((end, shape))
+            if position + size > end or len(outer) > MAX_DEPTH:
+                raise _malformed("a field is longer than what holds it, or nests too deep")
+            end, shape = position + size, child
+        if wire_type not in _WIRE_TYPES or tag >= _MAX_TAG:
+            raise _malformed(f"a field has the tag {tag}")
         if records > MAX_RECORDS:
             raise _too_much(MAX_RECORDS, "spans, events, links and their like")
         if fields > MAX_FIELDS:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from turntrace.errors import ReceiveError
 from turntrace.store.contract import (
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-    from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 TRACE_ID_BYTES = 16
 SPAN_ID_BYTES = 8
@@ -69,6 +69,7 @@ def decode_protobuf(body: bytes) -> Decoded:
     """Read a protobuf request.
 
     Raises:
+        RefusedError: 413, it holds more than ``bounds.py`` allows.
         ReceiveError: the body is no ``ExportTraceServiceRequest``. Single bad spans do not
             raise, they are counted in ``Decoded.rejected``.
     """
@@ -89,13 +90,17 @@ def decode_protobuf(body: bytes) -> Decoded:
 
 
 def decode_json(body: bytes) -> Decoded:
-    """Read a JSON request; fields it does not know are ignored.
+    """Read a JSON request.
+
+    Fields it does not know are ignored, and as in all of protobuf's JSON an absent field and
+    null mean nothing was said: ``{}`` and ``{"resourceSpans": null}`` are requests of no spans.
 
     Raises:
         ReceiveError: as ``decode_protobuf``.
     """
+    check_json(body)
     try:
-        document = json.loads(body)
+        document = msgspec.json.decode(body)  # the json module would let lone surrogates through
     except (ValueError, RecursionError) as error:
         raise ReceiveError(f"the body is not JSON: {error}") from error
     if not isinstance(document, dict):
@@ -104,7 +109,7 @@ def decode_json(body: bytes) -> Decoded:
         )
     request = ExportTraceServiceRequest()
     try:
-        _ids_to_base64(document)
+        _prepare(document)
         json_format.ParseDict(document, request, ignore_unknown_fields=True)
     except (json_format.ParseError, RecursionError, OverflowError, ValueError) as error:
         raise ReceiveError(f"the body is not a JSON trace request: {error}") from error
@@ -251,16 +256,20 @@ def _refuse_mistyped(message: Message) -> None:
                 _refuse_mistyped(child)
 
 
-def _ids_to_base64(document: dict[str, Any]) -> None:
+def _prepare(document: dict[str, Any]) -> None:
     """Replace the hexadecimal ids of a JSON request by the base64 that protobuf's JSON has.
 
     An id that is not hexadecimal becomes one of a wrong length, so that only its span is
-    rejected. Whatever has another type than it should is left for the parser to name.
+    rejected. Whatever has another type than it should is left for the parser to name, but for
+    unknown words of enums: it would ignore them, as if they were unknown fields.
     """
     for resource_spans in _objects(document, "resourceSpans"):
         for scope_spans in _objects(resource_spans, "scopeSpans"):
             for span in _objects(scope_spans, "spans"):
                 _id_fields_to_base64(span, "traceId", "spanId", "parentSpanId")
+                _check_word(span, "kind", Span.SpanKind.keys())
+                if isinstance(status := span.get("status"), dict):
+                    _check_word(status, "code", Status.StatusCode.keys())
                 for link in _objects(span, "links"):
                     _id_fields_to_base64(link, "traceId", "spanId")
 
@@ -274,6 +283,23 @@ def _id_fields_to_base64(message: dict[str, Any], *keys: str) -> None:
             except ValueError:
                 identifier = b"?"
             message[key] = base64.b64encode(identifier).decode("ascii")
+
+
+def _check_word(message: dict[str, Any], key: str, words: Sequence[str]) -> None:
+    """Refuse the request for an unknown word, as for any other value of a wrong type.
+
+    OTLP has numbers there, whose meaning may be of the future; no client of any version sends
+    another word than those of the schema.
+    """
+    word = message.get(key)
+    if isinstance(word, str) and word not in words:
+        try:
+            int(word)
+        except ValueError:
+            raise ReceiveError(
+                f"the body is not a JSON trace request: {key} is {word[:40]!r}; it must be a"
+                f" number or one of {', '.join(words)}"
+            ) from None
 
 
 def _objects(message: dict[str, Any], key: str) -> list[dict[str, Any]]:

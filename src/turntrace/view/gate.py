@@ -57,11 +57,12 @@ class HostGate(_Gate):
     """
 
     def _judge(self, headers: Headers) -> RefusedError | None:
-        if is_loopback_host(_without_port(headers.get("host", ""))):
+        hosts = headers.getlist("host")  # of two, a proxy or a cache may have believed the other
+        if len(hosts) == 1 and is_loopback_host(_without_port(hosts[0])):
             return None
         return RefusedError(
             403,
-            "the Host header must name localhost; to serve other hosts give --host and --token",
+            "the one Host header must name localhost; to serve other hosts give --host and --token",
         )
 
 

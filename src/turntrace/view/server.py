@@ -49,6 +49,8 @@ def serve(options: ViewOptions, announce: Callable[[str], None]) -> None:
         ConfigurationError: the address cannot be used; the text says what to do.
         StoreError: the store cannot be opened.
     """
+    if not options.host:
+        raise ConfigurationError("--host is empty: give an address, or leave it out for loopback")
     is_loopback = is_loopback_host(options.host)
     if not is_loopback and not options.token:
         raise ConfigurationError(
