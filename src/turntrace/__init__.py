@@ -1,9 +1,10 @@
 """One trace per chat turn: HTTP, Socket.IO, AI, database.
 
-import turntrace
-
-turntrace.configure(service_name="my-backend")
-turntrace.instrument()
+Example:
+    >>> import turntrace
+    >>> telemetry = turntrace.configure(service_name="my-backend")  # doctest: +SKIP
+    >>> turntrace.instrument()  # doctest: +SKIP
+    ('asgi', 'socketio', 'langgraph', 'sqlalchemy', 'httpx', 'aiohttp')
 """
 
 from turntrace.conversation import bind, turn

@@ -93,6 +93,8 @@ def configure(*, policy: SamplingPolicy | None = None, **settings: object) -> Te
             switch(off=not _active.settings.enabled)
             return _active
         switch(off=not loaded.enabled)
+        if loaded.log_level:
+            logger.setLevel(loaded.log_level.upper())
         for warning in warnings:
             logger.warning("turntrace: %s", warning)
         if not loaded.enabled:
@@ -172,8 +174,6 @@ def resource_of(settings: Settings) -> Resource:
         keys.TELEMETRY_SDK_VERSION: own_version(),
         **settings.resource_attributes,
     }
-    if settings.service_name != "unknown_service:python":
-        values[keys.SERVICE_NAME] = settings.service_name
     return Resource(values)
 
 
