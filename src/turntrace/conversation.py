@@ -10,6 +10,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
 from turntrace import attributes as keys
+from turntrace.literals import is_literal
 from turntrace.record.context import TURN_KEY, attach, detach, with_span
 from turntrace.record.local_trace import current_local_trace
 from turntrace.record.scope import SpanScope
@@ -81,8 +82,8 @@ def turn(name: str, **attributes: AttributeValue) -> Turn:
     Use as a context manager or as a decorator of a function, sync or async.
 
     Args:
-        name: A constant in the calling code (or an upper-case one of its module), up to 128
-            characters; any other name might hold what a user typed, so ``turn`` stands instead.
+        name: A constant in the calling code (see ``turntrace.literals``), up to 128 characters;
+            any other name might hold what a user typed, so ``turn`` stands instead.
         attributes: Attributes of the span; keys that turntrace does not know are withheld.
 
     Example:
@@ -102,10 +103,7 @@ def _is_constant(name: object, caller: FrameType) -> bool:
     """Tell whether the calling code holds ``name`` as a constant: what a user typed never is."""
     if not isinstance(name, str) or len(name) > _MAX_NAME_LENGTH:
         return False
-    code = caller.f_code
-    is_constant = name in code.co_consts or any(
-        caller.f_globals.get(variable) == name for variable in code.co_names if variable.isupper()
-    )
+    is_constant = is_literal(name, caller)
     if is_constant and name not in _names:
         if len(_names) >= _MAX_NAMES:
             return False

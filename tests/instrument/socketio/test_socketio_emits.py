@@ -157,3 +157,21 @@ async def test_an_emitted_name_of_odd_characters_is_a_star(recorded: Recorded) -
         await (await running.client()).call("chat")
         await until(lambda: "socket.io emit *" in recorded.names())
     assert "typed" not in repr(recorded.spans)
+
+
+async def test_a_name_that_a_client_made_up_is_a_star_even_if_the_app_emits_it(
+    recorded: Recorded,
+) -> None:
+    sio = server()
+    typed = f"typed-{7 * 6}"
+
+    @sio.on("chat")
+    async def chat(sid: str, name: str) -> None:
+        await sio.emit(name, 1, to=sid)
+        await sio.emit("written:here", 1, to=sid)
+
+    async with live(sio) as running:
+        await (await running.client()).call("chat", typed)
+        await until(lambda: "socket.io emit written:here" in recorded.names())
+    assert "socket.io emit *" in recorded.names()
+    assert typed not in repr(recorded.spans)

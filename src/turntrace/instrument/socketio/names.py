@@ -1,10 +1,13 @@
-"""Names that may stand in a span: what the app registered, never what a client made up."""
+"""Names that may stand in a span: what the app registered or wrote, never a client's."""
 
 from __future__ import annotations
 
 import re
+import sys
 from fnmatch import fnmatchcase
 from typing import Any
+
+from turntrace.literals import is_literal
 
 OTHER = "*"
 """Stands for an event or namespace that only a catch-all takes."""
@@ -13,6 +16,8 @@ RESERVED = frozenset({"connect", "disconnect"})
 
 _PLAIN = re.compile(r"[A-Za-z][\w:./-]{0,63}", re.ASCII)
 _MAX_NAMES = 1000
+_FRAMES = 16
+"""Callers that are looked at: an app's own helpers around ``emit`` are few."""
 
 
 def handled_name(server: Any, namespace: str, event: object) -> str | None:
@@ -60,21 +65,29 @@ def namespace_name(server: Any, namespace: str) -> str:
 
 
 class EmittedNames:
-    """Judges the names of emitted events once each and remembers at most 1,000 of them."""
+    """Judges the names of emitted events; remembers at most 1,000 that it found in the code."""
 
     def __init__(self, token_patterns: tuple[str, ...]) -> None:
         self._patterns = token_patterns
         self._known: dict[str, tuple[str, bool]] = {}
 
     def judge(self, event: object) -> tuple[str, bool]:
-        """Return the name for a span and whether the event carries a token."""
+        """Return the name for a span and whether the event carries a token.
+
+        ``*`` stands for a name that no caller's code holds as a constant: an app may emit under a
+        name that a client made up. Call it from a wrapper of ``emit``: it looks at its caller's
+        callers.
+        """
         if not isinstance(event, str):
             return OTHER, False
         known = self._known.get(event)
-        if known is None:
-            name = event if _PLAIN.fullmatch(event) and len(self._known) < _MAX_NAMES else OTHER
-            is_token = any(fnmatchcase(event, pattern) for pattern in self._patterns)
-            known = (name, is_token)
-            if len(self._known) < _MAX_NAMES:
-                self._known[event] = known
+        if known is not None:
+            return known
+        is_token = any(fnmatchcase(event, pattern) for pattern in self._patterns)
+        frame = sys._getframe(2)  # noqa: SLF001 - inspect.stack() reads source files
+        if _PLAIN.fullmatch(event) is None or not is_literal(event, frame, frames=_FRAMES):
+            return OTHER, is_token
+        known = (event, is_token)
+        if len(self._known) < _MAX_NAMES:
+            self._known[str.__str__(event)] = known
         return known
