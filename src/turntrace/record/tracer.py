@@ -87,10 +87,9 @@ class Tracer(trace_api.Tracer):
         )
         if len(mine) > MAX_ATTRIBUTES:
             span.cut_attributes()
-        if links:
-            for link in links:
-                with Guarded("a link given to start_span"):
-                    span.add_link(link.context, link.attributes)
+        for link in links or ():
+            with Guarded("a link given to start_span"):
+                span.add_link(link.context, link.attributes)
         open_spans = local_trace.open_spans
         open_spans[span_id] = span
         if local_trace.root is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
@@ -24,7 +25,7 @@ def is_loopback_host(host: str) -> bool:
         return False
 
 
-class _Gate:
+class _Gate(ABC):
     """Passes a request on, or answers it with the refusal of ``_judge``."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -45,8 +46,9 @@ class _Gate:
         )
         await response(scope, receive, send)
 
+    @abstractmethod
     def _judge(self, headers: Headers) -> RefusedError | None:
-        raise NotImplementedError
+        """Return why the request is turned away, or None."""
 
 
 class HostGate(_Gate):

@@ -24,11 +24,9 @@ from langgraph_agents import (
     MODEL,
     Planner,
     encoded,
-    handler,
     question,
     react,
     sql_tool,
-    styles_engine,
     unleaked,
 )
 
@@ -36,7 +34,6 @@ import turntrace
 from turntrace import attributes as keys
 from turntrace.ai import TokenUsage, estimate_cost
 from turntrace.conversation import bind, turn
-from turntrace.failsafe import failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,22 +43,7 @@ if TYPE_CHECKING:
     from conftest import Recorded
 
 
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    made = styles_engine()
-    yield made
-    made.dispose()
-
-
-@pytest.fixture(autouse=True)
-def switched_on(engine: Engine) -> Iterator[None]:
-    turntrace.instrument("langgraph", "sqlalchemy")
-    failed_before = failures()
-    yield
-    runs = dict(handler()._runs)
-    turntrace.uninstrument()
-    assert not runs
-    assert failures() == failed_before
+pytestmark = pytest.mark.usefixtures("switched_on")
 
 
 def chats(recorded: Recorded) -> list[Any]:

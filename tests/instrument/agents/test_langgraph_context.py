@@ -23,7 +23,6 @@ from langgraph_agents import (
     question,
     react,
     sql_tool,
-    styles_engine,
     unleaked,
     until,
 )
@@ -35,27 +34,14 @@ from turntrace.conversation import turn
 from turntrace.instrument.langgraph import _async_scope, _scope
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator
 
     from sqlalchemy import Engine
 
     from conftest import Recorded
 
 
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    made = styles_engine()
-    yield made
-    made.dispose()
-
-
-@pytest.fixture(autouse=True)
-def switched_on(engine: Engine) -> Iterator[None]:
-    turntrace.instrument("langgraph")
-    yield
-    runs = dict(handler()._runs)
-    turntrace.uninstrument()
-    assert not runs
+pytestmark = pytest.mark.usefixtures("switched_on")
 
 
 @pytest.fixture
@@ -303,7 +289,7 @@ async def test_stream_may_be_read_by_one_task_after_the_other(
 
     while await asyncio.create_task(read_one()) is not None:
         pass
-    assert len(recorded.tree()) == 7
+    assert len(recorded.tree()) == 8
     assert recorded.tree()[0] == "invoke_agent helper"
 
 
@@ -315,7 +301,7 @@ def test_plain_stream_may_be_read_by_one_thread_after_the_other(
         pools = [one, two] * 10
         while pools.pop().submit(next, stream, None).result() is not None:
             pass
-    assert len(recorded.tree()) == 7
+    assert len(recorded.tree()) == 8
 
 
 def test_streams_are_the_generators_they_were(graph: Any, engine: Engine) -> None:

@@ -17,42 +17,25 @@ from langgraph_agents import (
     Planner,
     app_span,
     both,
-    handler,
     next_node,
     question,
     react,
     sql_tool,
-    styles_engine,
     unleaked,
 )
 
-import turntrace
 from turntrace import attributes as keys
 from turntrace.conversation import turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from sqlalchemy import Engine
 
     from conftest import Recorded
 
 
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    made = styles_engine()
-    yield made
-    made.dispose()
-
-
-@pytest.fixture(autouse=True)
-def switched_on(engine: Engine) -> Iterator[None]:
-    """Trace LangGraph and SQL; after the engine's own statements."""
-    turntrace.instrument("langgraph", "sqlalchemy")
-    yield
-    runs = dict(handler()._runs)
-    turntrace.uninstrument()
-    assert not runs
+pytestmark = pytest.mark.usefixtures("switched_on")
 
 
 @pytest.fixture
