@@ -14,8 +14,6 @@ from turntrace.guard.schema import WITHHELD_NAME
 if TYPE_CHECKING:
     from conftest import Recorded
 
-NIGHTLY = "nightly summary of a module"
-
 
 def outcome(recorded: Recorded, name: str) -> object:
     return recorded.one(name).attributes["turntrace.turn.outcome"]
@@ -58,9 +56,7 @@ def test_what_a_turn_ended_with_is_its_outcome(recorded: Recorded) -> None:
 def test_names_that_stand_as_constants_in_the_code_leave(recorded: Recorded) -> None:
     with turntrace.turn("in the function"):
         pass
-    with turntrace.turn(NIGHTLY):
-        pass
-    assert recorded.names() == ["in the function", NIGHTLY]
+    assert recorded.names() == ["in the function"]
 
 
 def test_a_name_that_a_user_typed_does_not_leave(recorded: Recorded) -> None:

@@ -69,6 +69,8 @@ class Turn(SpanScope):
             failed(span, error)
         elif error is not None and not isinstance(error, GeneratorExit):
             summary.outcome = CANCELLED
+        elif has_failed(span):
+            summary.outcome = ERROR
         span.set_attributes(summary.attributes())
         span.end()
 
@@ -143,6 +145,12 @@ def bind(
     span = trace.get_current_span()
     if span.is_recording():
         span.set_attributes(values)
+
+
+def has_failed(span: trace.Span) -> bool:
+    """Tell whether somebody has given ``span`` an error status."""
+    status = getattr(span, "status", None)
+    return status is not None and status.status_code is trace.StatusCode.ERROR
 
 
 def failed(span: trace.Span, error: BaseException) -> None:

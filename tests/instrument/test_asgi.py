@@ -132,7 +132,7 @@ async def test_an_included_router_s_prefix_is_in_the_route(recorded: Recorded) -
         ("/sub", "/sub/files/1", "GET /sub/files/{path}"),
         ("/{tenant}", f"/{CANARY}/items/1", "GET /{tenant}/items/{item_id}"),
         ("/t/{tenant:int}", "/t/7/items/1", "GET /t/{tenant}/items/{item_id}"),
-        ("/sub", f"/sub/{CANARY}", "GET"),
+        ("/sub", f"/sub/{CANARY}", "GET /sub/{path}"),
         ("", "/items/1", "GET /items/{item_id}"),
     ],
 )

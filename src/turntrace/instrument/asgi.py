@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -90,9 +91,11 @@ class _Request:
     """One request while it is being answered."""
 
     __slots__ = (
+        "answered_ns",
         "is_left_out",
         "method",
         "mount",
+        "now_ns",
         "prefix",
         "root",
         "scope",
@@ -126,6 +129,9 @@ class _Request:
             SpanKind.SERVER,
             self._first_attributes(headers),
         )
+        provider = self.span.provider if isinstance(self.span, Span) else None
+        self.now_ns: Callable[[], int] = time.time_ns if provider is None else provider.now_ns
+        self.answered_ns: int | None = None
         self.summary = TurnSummary()
         self.token = attach(Context({**with_span(self.span, context), TURN_KEY: self.summary}))
         request_id = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"")
@@ -154,6 +160,8 @@ class _Request:
             elif kind == "http.response.body":
                 self.sent_bytes += len(message.get("body") or b"")
             await send(message)
+            if kind == "http.response.body" and not message.get("more_body"):
+                self.answered_ns = self.now_ns()
 
         return noting
 
@@ -196,14 +204,17 @@ class _Request:
         if self.summary.model_calls:
             values.update(self.summary.attributes())
         span.set_attributes(values)
-        span.end()
+        # Background tasks run on after the answer; they are not what the client waited for.
+        span.end(self.answered_ns)
 
     def _route(self) -> str | None:
         """Return the template of the route that answered, never the path that was asked for."""
         scope = self.scope
         route = scope.get("route")
         path = getattr(route, "path_format", None) or getattr(route, "path", None)
-        if route is None:
+        if route is None and self.mount is not None:
+            path = "/{path}"  # FastAPI leaves no route for a mount
+        elif route is None:
             # Starlette before 1.0 leaves only the endpoint.
             endpoint = scope.get("endpoint")
             if endpoint is None:
@@ -219,16 +230,15 @@ class _Request:
                 path = effective.path_format
         if not isinstance(path, str):
             return None
-        return f"{self.root if _is_constant(self.root) else ''}{self.prefix}{path}"
+        return f"{self._constant_root()}{self.prefix}{path}"
+
+    def _constant_root(self) -> str:
+        """Return the root path if it is the app's own: a dispatcher may put a path's part there."""
+        return self.root if self.root == getattr(self.scope.get("app"), "root_path", "") else ""
 
 
 def _has_error_type(span: trace.Span) -> bool:
     return keys.ERROR_TYPE in (getattr(span, "attributes", None) or {})
-
-
-def _is_constant(root: str) -> bool:
-    """Tell whether a root path can be no user's text: short, plain, at most three parts."""
-    return re.fullmatch(r"(/[A-Za-z][\w.-]{0,31}){0,3}", root, re.ASCII) is not None
 
 
 class _AsgiInstrumentation:

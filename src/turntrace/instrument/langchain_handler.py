@@ -19,6 +19,7 @@ from turntrace.failsafe import Guarded
 from turntrace.instrument.langchain_run import AGENT, CHAT, NODE, RUN_KEY, TOOL, Run, has_text
 from turntrace.record.context import SPAN_KEY, attach, get_current, with_span
 from turntrace.record.local_trace import current_local_trace
+from turntrace.record.turn_summary import OK
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -135,8 +136,9 @@ class TurntraceHandler(BaseCallbackHandler):
             run.provider = provider
             if run.agent is not None:
                 run.agent.iterations += 1
-            if run.turn is not None and run.agent is not None:
-                run.turn.iterations += 1
+            if run.turn is not None:
+                run.turn.model_calls += 1
+                run.turn.iterations += run.agent is not None
 
     @staticmethod
     def _add_parameters(
@@ -301,7 +303,7 @@ class TurntraceHandler(BaseCallbackHandler):
         if cost is not None:
             values[keys.AI_COST_ESTIMATED_USD] = cost
         if run.turn is not None:
-            run.turn.called_model(usage.input_tokens, usage.output_tokens, cost)
+            run.turn.used_tokens(usage.input_tokens, usage.output_tokens, cost)
         run.span.set_attributes(values)
 
     def _finish(self, run_id: UUID, error: BaseException | None) -> None:
@@ -333,6 +335,8 @@ class TurntraceHandler(BaseCallbackHandler):
             )
         if error is not None:
             run.note_error(error)
+        elif run.speaks_for_turn is not None:
+            run.speaks_for_turn.agent_ended(OK)
         span.end()
 
     def _end_children(self, run: Run) -> None:

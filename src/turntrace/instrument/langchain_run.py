@@ -9,7 +9,7 @@ from opentelemetry import context as otel_context
 
 from turntrace import attributes as keys
 from turntrace.conversation import failed
-from turntrace.record.turn_summary import CANCELLED, ERROR, OK, TurnSummary, current_turn
+from turntrace.record.turn_summary import CANCELLED, ERROR, TurnSummary, current_turn
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -72,6 +72,11 @@ class Run:
         self.model = ""
         self.provider: Provider | None = None
 
+    @property
+    def speaks_for_turn(self) -> TurnSummary | None:
+        """The turn whose outcome this run decides; None within a tool or a node of another run."""
+        return self.turn if self.kind == AGENT and self.parent is None else None
+
     def stream_times(self) -> dict[str, Any]:
         """Return how long the first chunk, the first text and the whole stream took."""
         values: dict[str, Any] = {keys.GEN_AI_REQUEST_STREAM: self.is_streamed}
@@ -89,18 +94,17 @@ class Run:
     def note_error(self, error: BaseException) -> None:
         """Interrupts, cancellation and a reader that left are outcomes; the rest are errors."""
         names = {kind.__name__ for kind in type(error).__mro__}
-        # An agent within a tool or a node does not speak for the turn: its caller may know better.
-        turn = self.turn if self.kind == AGENT and self.parent is None else None
+        turn = self.speaks_for_turn
         if not isinstance(error, Exception) or names & _NO_ERRORS:
             is_outcome = not isinstance(error, GeneratorExit) and not names & _NO_ERRORS
-            if turn is not None and turn.outcome == OK and is_outcome:
-                turn.outcome = CANCELLED
+            if turn is not None and is_outcome:
+                turn.agent_ended(CANCELLED)
             return
         if _RECURSION in names:
             self.span.add_event("agent.recursion_limit_hit")
         failed(self.span, error)
         if turn is not None:
-            turn.outcome = ERROR
+            turn.agent_ended(ERROR)
 
 
 def has_text(token: Any) -> bool:

@@ -39,7 +39,12 @@ _MAYBE_VALUE = re.compile(r"['$#\\]|--|/\*")
 _FIRST_WORD = re.compile(r"\s*([A-Za-z]+)")
 _TABLE = re.compile(
     r"\b(?:FROM|INTO|UPDATE|TABLE|JOIN)\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?"
-    r"(?:[\"`\[]?\w+[\"`\]]?\.)?[\"`\[]?([A-Za-z_]\w*)",
+    r"(?:[\"`\[]?\w+[\"`\]]?\.){0,2}[\"`\[]?([A-Za-z_]\w*)",
+    re.IGNORECASE | re.ASCII,
+)
+# EXTRACT(year FROM created), IS DISTINCT FROM name: a FROM that names no table.
+_NO_TABLE_FOLLOWS = re.compile(
+    r"(?:\b(?:EXTRACT|TRIM|SUBSTRING|OVERLAY)\s*\([^()]*|\bDISTINCT\s+)\Z",
     re.IGNORECASE | re.ASCII,
 )
 _OPERATIONS = frozenset(
@@ -139,10 +144,15 @@ _remembered = lru_cache(maxsize=512)(_described)
 def _table(text: str) -> str:
     """Return the first table named before anything that could be a value."""
     value = _MAYBE_VALUE.search(text)
-    found = _TABLE.search(text, 0, value.start() if value else len(text))
-    if found is None or text.count('"', 0, found.start()) % 2:
-        return ""
-    return found.group(1)
+    end = min(value.start() if value else len(text), _MAX_STATEMENT)
+    for found in _TABLE.finditer(text, 0, end):
+        before = text[: found.start()]
+        is_quoted = before.count('"') % 2 or before.count("`") % 2
+        if is_quoted or before.count("[") != before.count("]"):
+            return ""
+        if not _NO_TABLE_FOLLOWS.search(before[-100:]):
+            return found.group(1)
+    return ""
 
 
 def _before(

@@ -26,6 +26,8 @@ class TurnSummary:
     """
 
     __slots__ = (
+        "_agent_outcome",
+        "_has_answered",
         "cost_usd",
         "db_ms",
         "db_statements",
@@ -43,6 +45,9 @@ class TurnSummary:
     def __init__(self) -> None:
         self.started = time.perf_counter()
         self.outcome = OK
+        """How the turn's own handler ended; an agent's failure counts beside it."""
+        self._agent_outcome = OK
+        self._has_answered = False
         self.iterations = 0
         self.model_calls = 0
         self.tool_calls = 0
@@ -65,19 +70,29 @@ class TurnSummary:
         self.db_statements += 1
         self.db_ms += milliseconds
 
-    def called_model(
+    def used_tokens(
         self, input_tokens: int | None, output_tokens: int | None, cost_usd: float | None
     ) -> None:
-        """Count one model call; what is unknown (None) adds nothing."""
-        self.model_calls += 1
+        """Add what one model call used; what is unknown (None) adds nothing."""
         self.input_tokens += input_tokens or 0
         self.output_tokens += output_tokens or 0
         if cost_usd is not None:
             self.cost_usd = (self.cost_usd or 0.0) + cost_usd
 
+    def agent_ended(self, outcome: str) -> None:
+        """Note how an agent of the turn ended: what the app makes up for is no failure.
+
+        A success clears an earlier failure, and nobody minds a rival that was cancelled after it.
+        """
+        if outcome == CANCELLED and self._has_answered:
+            return
+        self._agent_outcome = outcome
+        self._has_answered = self._has_answered or outcome == OK
+
     def attributes(self) -> dict[str, AttributeValue]:
         """Return the summary as attributes; what never happened is left out."""
-        values: dict[str, AttributeValue] = {keys.TURN_OUTCOME: self.outcome}
+        outcome = self._agent_outcome if self.outcome == OK else self.outcome
+        values: dict[str, AttributeValue] = {keys.TURN_OUTCOME: outcome}
         counts = {
             keys.TURN_ITERATIONS: self.iterations,
             keys.TURN_MODEL_CALLS: self.model_calls,

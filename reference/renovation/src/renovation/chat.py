@@ -19,7 +19,7 @@ from renovation.ratelimit import TokenBucket
 from renovation.repository import Repository
 from renovation.request_id import begin_request
 from renovation.room import Room
-from renovation.telemetry import bind_conversation
+from renovation.telemetry import bind_conversation, mark_turn_failed
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +99,7 @@ class Chat:
             await self._send_error(sid, refusal, session_id)
         except Exception as error:  # noqa: BLE001 - whatever it was, the user must hear about it
             # Only the type: the text of a driver's or a model's error may quote the message.
+            mark_turn_failed(error)
             logger.error("Turn failed", extra={"error": type(error).__qualname__})  # noqa: TRY400
             failed = RefusedError("agent_failed", "The assistant could not answer. Try again.")
             await self._send_error(sid, failed, session_id)

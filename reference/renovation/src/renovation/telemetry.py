@@ -1,5 +1,7 @@
 """The only file that knows about tracing: the rest of the backend calls these functions."""
 
+from opentelemetry import trace
+
 import turntrace
 
 _running: list[turntrace.Telemetry] = []
@@ -36,3 +38,10 @@ def bind_conversation(
         phase=phase,
         **({"renovation.phase": phase} if phase is not None else {}),
     )
+
+
+def mark_turn_failed(error: Exception) -> None:
+    """Say that the turn failed although its handler copes: by the error's type, not its text."""
+    span = trace.get_current_span()
+    span.record_exception(error)
+    span.set_status(trace.StatusCode.ERROR)

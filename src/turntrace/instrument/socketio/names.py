@@ -16,7 +16,7 @@ RESERVED = frozenset({"connect", "disconnect"})
 
 _PLAIN = re.compile(r"[A-Za-z][\w:./-]{0,63}", re.ASCII)
 _MAX_NAMES = 1000
-_FRAMES = 16
+_FRAMES = 8
 """Callers that are looked at: an app's own helpers around ``emit`` are few."""
 
 
@@ -65,7 +65,7 @@ def namespace_name(server: Any, namespace: str) -> str:
 
 
 class EmittedNames:
-    """Judges the names of emitted events; remembers at most 1,000 that it found in the code."""
+    """Judges the names of emitted events; remembers at most 1,000 of them."""
 
     def __init__(self, token_patterns: tuple[str, ...]) -> None:
         self._patterns = token_patterns
@@ -84,10 +84,13 @@ class EmittedNames:
         if known is not None:
             return known
         is_token = any(fnmatchcase(event, pattern) for pattern in self._patterns)
-        frame = sys._getframe(2)  # noqa: SLF001 - inspect.stack() reads source files
-        if _PLAIN.fullmatch(event) is None or not is_literal(event, frame, frames=_FRAMES):
-            return OTHER, is_token
-        known = (event, is_token)
+        if is_token:
+            known = (OTHER, True)  # counted, never named
+        else:
+            frame = sys._getframe(2)  # noqa: SLF001 - inspect.stack() reads source files
+            if _PLAIN.fullmatch(event) is None or not is_literal(event, frame, frames=_FRAMES):
+                return OTHER, False
+            known = (event, False)
         if len(self._known) < _MAX_NAMES:
             self._known[str.__str__(event)] = known
         return known

@@ -13,6 +13,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanContext, SpanKind
 
 from turntrace import attributes as keys
+from turntrace.conversation import has_failed
 from turntrace.failsafe import Guarded
 from turntrace.instrument import asgi
 from turntrace.instrument.socketio import wire
@@ -23,7 +24,7 @@ from turntrace.instrument.socketio.names import (
 )
 from turntrace.instrument.socketio.spans import SCOPE, end, note_failure, start_emit
 from turntrace.record.context import SPAN_KEY, TURN_KEY, attach, detach, get_current, with_span
-from turntrace.record.turn_summary import CANCELLED, ERROR, TurnSummary, current_turn
+from turntrace.record.turn_summary import CANCELLED, ERROR, OK, TurnSummary, current_turn
 from turntrace.settings import DEFAULT_TOKEN_EVENTS
 
 if TYPE_CHECKING:
@@ -246,6 +247,8 @@ class _Event:
     def end(self) -> None:
         """Write the turn's summary and end its root."""
         detach(self._token)
+        if self.summary.outcome == OK and has_failed(self.span):
+            self.summary.outcome = ERROR  # the app has coped with an error, and said so
         self.span.set_attributes(self.summary.attributes())
         self.span.end()
 
