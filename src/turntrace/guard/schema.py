@@ -34,7 +34,11 @@ _TYPES = {
     Kind.FLAG: frozenset({bool}),
 }
 
-_NAME = re.compile(r"[\w*][\w .,:/*{}()@+-]{0,127}", re.ASCII)
+# An operation, and one word it is about.
+_NAME = re.compile(
+    r"(?:socket\.io (?:connect |emit )?|[a-z_]{1,32} |[A-Z]{1,16} )?[\w*./:,{}()@+-]{1,128}",
+    re.ASCII,
+)
 _TYPE_NAME = re.compile(r"[A-Za-z_][\w.<>]{0,255}|\d{3}", re.ASCII)
 _SCOPE_NAME = re.compile(r"[A-Za-z_][\w.-]{0,127}", re.ASCII)
 _SCOPE_VERSION = re.compile(r"[\w.+!-]{0,64}", re.ASCII)

@@ -16,7 +16,16 @@ from opentelemetry.trace import SpanKind
 from turntrace import attributes as keys
 from turntrace.ai import estimate_cost, provider_of_langchain, usage_of_langchain
 from turntrace.failsafe import Guarded
-from turntrace.instrument.langchain_run import AGENT, CHAT, NODE, RUN_KEY, TOOL, Run, has_text
+from turntrace.instrument.langchain_run import (
+    AGENT,
+    CHAT,
+    NODE,
+    RUN_KEY,
+    TOOL,
+    Run,
+    has_text,
+    identifier,
+)
 from turntrace.record.context import SPAN_KEY, attach, get_current, with_span
 from turntrace.record.local_trace import current_local_trace
 from turntrace.record.turn_summary import OK
@@ -93,18 +102,26 @@ class TurntraceHandler(BaseCallbackHandler):
             context = get_current()
             graph: Any = context.get(GRAPH_KEY)
             if graph is not None:
-                self._start_agent(run_id, parent_run_id, str(graph.get_name()))
+                self._start_agent(run_id, parent_run_id, identifier(graph.get_name()))
             elif tags and name and not name.startswith("__"):
                 node = (metadata or {}).get("langgraph_node")
                 if node == name and any(tag.startswith(_STEP_TAG) for tag in tags):
-                    self._start(NODE, run_id, parent_run_id, f"node {name}", SpanKind.INTERNAL, {})
+                    self._start(
+                        NODE,
+                        run_id,
+                        parent_run_id,
+                        f"node {identifier(name)}".rstrip(),
+                        SpanKind.INTERNAL,
+                        {},
+                    )
 
     def _start_agent(self, run_id: UUID, parent_run_id: UUID | None, name: str) -> None:
-        values: dict[str, Any] = {
-            keys.GEN_AI_OPERATION_NAME: "invoke_agent",
-            keys.GEN_AI_AGENT_NAME: name,
-        }
-        self._start(AGENT, run_id, parent_run_id, f"invoke_agent {name}", SpanKind.INTERNAL, values)
+        values: dict[str, Any] = {keys.GEN_AI_OPERATION_NAME: "invoke_agent"}
+        if name:
+            values[keys.GEN_AI_AGENT_NAME] = name
+        self._start(
+            AGENT, run_id, parent_run_id, f"invoke_agent {name}".rstrip(), SpanKind.INTERNAL, values
+        )
 
     def on_chat_model_start(
         self,
@@ -121,7 +138,7 @@ class TurntraceHandler(BaseCallbackHandler):
         with Guarded("the start of a model call's span"):
             facts = metadata or {}
             provider = provider_of_langchain(facts.get("ls_provider"))
-            model = str(facts.get("ls_model_name") or "unknown").rpartition("models/")[2]
+            model = identifier(facts.get("ls_model_name")).rpartition("models/")[2] or "unknown"
             values: dict[str, Any] = {
                 keys.GEN_AI_OPERATION_NAME: "chat",
                 keys.GEN_AI_PROVIDER_NAME: provider.name,
@@ -169,15 +186,15 @@ class TurntraceHandler(BaseCallbackHandler):
     ) -> None:
         """Start the span of a tool."""
         with Guarded("the start of a tool's span"):
-            name = str((serialized or {}).get("name") or "unknown")
+            name = identifier((serialized or {}).get("name")) or "unknown"
             values: dict[str, Any] = {
                 keys.GEN_AI_OPERATION_NAME: "execute_tool",
                 keys.GEN_AI_TOOL_NAME: name,
                 keys.AI_TOOL_NAME: name,
                 keys.GEN_AI_TOOL_TYPE: "function",
             }
-            call_id = kwargs.get("tool_call_id")
-            if isinstance(call_id, str):
+            call_id = identifier(kwargs.get("tool_call_id"))
+            if call_id:
                 values[keys.GEN_AI_TOOL_CALL_ID] = call_id
             run = self._start(
                 TOOL, run_id, parent_run_id, f"execute_tool {name}", SpanKind.INTERNAL, values
@@ -292,11 +309,11 @@ class TurntraceHandler(BaseCallbackHandler):
         facts = getattr(message, "response_metadata", None) or {}
         usage = usage_of_langchain(getattr(message, "usage_metadata", None))
         values: dict[str, Any] = dict(usage.attributes())
-        model = facts.get("model_name") or facts.get("model")
-        if isinstance(model, str) and model:
+        model = identifier(facts.get("model_name") or facts.get("model"))
+        if model:
             values[keys.GEN_AI_RESPONSE_MODEL] = model.rpartition("models/")[2]
-        reason = facts.get("finish_reason") or facts.get("stop_reason")
-        if isinstance(reason, str) and reason:
+        reason = identifier(facts.get("finish_reason") or facts.get("stop_reason"))
+        if reason:
             values[keys.GEN_AI_RESPONSE_FINISH_REASONS] = (reason,)
         prices = run.provider.prices if run.provider is not None else ""
         cost = estimate_cost(run.model, usage, provider=prices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ RUN_KEY = otel_context.create_key("turntrace-ai-run")
 """In the context of a run: the run."""
 
 _NO_ERRORS = frozenset({"GraphBubbleUp", "GraphInterrupt", "ParentCommand"})
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_][\w.:/@+-]{0,63}", re.ASCII)
 _RECURSION = "GraphRecursionError"
 
 
@@ -105,6 +107,15 @@ class Run:
         failed(self.span, error)
         if turn is not None:
             turn.agent_ended(ERROR)
+
+
+def identifier(name: object) -> str:
+    """Return a name of a model, tool, graph or reason if it looks like one, else nothing.
+
+    Such names come from configuration as a rule, and from a user or a model where an app lets
+    them choose: whatever has a space in it is no name.
+    """
+    return name if isinstance(name, str) and _IDENTIFIER.fullmatch(name) else ""
 
 
 def has_text(token: Any) -> bool:

@@ -242,7 +242,7 @@ async def test_model_call_that_outlives_its_node_keeps_its_tokens(recorded: Reco
     tasks: list[asyncio.Task[Any]] = []
 
     async def summarize(state: MessagesState) -> None:
-        with app_span("in the background"):
+        with app_span("in_background"):
             model = Planner(calls=())
             stream = model.astream(state["messages"])
             await anext(stream)
@@ -262,7 +262,7 @@ async def test_model_call_that_outlives_its_node_keeps_its_tokens(recorded: Reco
     may_go_on.set()
     await tasks[0]
     assert recorded.one(f"chat {MODEL}").attributes[keys.GEN_AI_USAGE_OUTPUT_TOKENS] == 20
-    assert recorded.one("in the background").parent_span_id == recorded.one("node agent").span_id
+    assert recorded.one("in_background").parent_span_id == recorded.one("node agent").span_id
 
 
 async def test_exception_in_a_stream_leaves_nothing_behind(recorded: Recorded) -> None:

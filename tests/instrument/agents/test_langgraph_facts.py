@@ -403,4 +403,13 @@ async def test_handler_takes_no_thread(recorded: Recorded) -> None:
 
 def test_name_of_a_graph_that_is_no_plain_text_is_withheld(recorded: Recorded) -> None:
     react(Planner(calls=()), [], name="what: is 'this'?").invoke(question())
-    assert recorded.tree()[0] == "(name withheld)"
+    assert recorded.tree()[0] == "invoke_agent"
+    assert keys.GEN_AI_AGENT_NAME not in recorded.one("invoke_agent").attributes
+
+
+def test_whatever_a_user_or_a_model_may_choose_leaves_only_as_a_name(recorded: Recorded) -> None:
+    typed = "zq7canary what a user typed"
+    model = FakeListChatModel(responses=["hi"], metadata={"ls_model_name": typed})
+    model.invoke("hello")
+    assert recorded.names() == ["chat unknown"]
+    assert typed.encode() not in encoded(recorded.spans)

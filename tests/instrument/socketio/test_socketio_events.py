@@ -109,14 +109,14 @@ async def test_spans_in_a_handler_hang_below_its_event(recorded: Recorded) -> No
     @sio.on("chat")
     async def chat(sid: str) -> None:
         with tracer.start_as_current_span("work"):
-            await asyncio.to_thread(lambda: tracer.start_span("in a thread").end())
+            await asyncio.to_thread(lambda: tracer.start_span("threaded").end())
 
     async with live(sio) as running:
         await (await running.client()).call("chat")
     assert recorded.tree(recorded.one("socket.io chat")) == [
         "socket.io chat",
         "  work",
-        "    in a thread",
+        "    threaded",
     ]
 
 
