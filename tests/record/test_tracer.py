@@ -151,6 +151,16 @@ def test_the_same_context_manager_may_be_entered_again(recorded: Recorded) -> No
     assert recorded.names() == ["x", "x"]
 
 
+@pytest.mark.parametrize(
+    "given", [{"attributes": ["a"]}, {"attributes": 5}, {"links": 5}, {"links": [None, "x"]}]
+)
+def test_no_argument_of_a_start_reaches_the_app_as_an_error(
+    recorded: Recorded, given: dict[str, Any]
+) -> None:
+    recorded.provider.get_tracer("turntrace.t").start_span("x", **given).end()
+    assert recorded.names() == ["x"]
+
+
 def test_several_tasks_inside_one_context_manager_each_end_their_own_span(
     recorded: Recorded,
 ) -> None:

@@ -104,7 +104,7 @@ class TracerProvider(trace_api.TracerProvider):
         self.new_span_id = ids.new_span_id
         self.force_flush_stages: Callable[[float], bool] = lambda _timeout_seconds: True
         self.shutdown_stages: Callable[[], object] = lambda: None
-        self._sink = sink
+        self.sink = sink
         self._decide = decide
         self.processors: tuple[SpanProcessor, ...] = ()
         self._tracers: dict[tuple[str | None, ...], Tracer] = {}
@@ -158,11 +158,7 @@ class TracerProvider(trace_api.TracerProvider):
                 processor.on_start(span)
 
     def on_end(self, span: Span) -> None:
-        """Pass an ended span on; called exactly once for each span."""
-        try:
-            self._sink(span)
-        except Exception as error:  # noqa: BLE001 - telemetry never breaks the app
-            swallowed("the pipeline", error)
+        """Show an ended span to the processors that others added."""
         for processor in self.processors:
             with Guarded("a span processor's on_end"):
                 processor.on_end(span)

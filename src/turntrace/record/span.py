@@ -103,33 +103,20 @@ class Span(ApiSpan):
     _events: list[Event] | None = None
     _links: list[Link] | None = None
 
-    def __init__(  # noqa: PLR0917 - one caller, and keywords would cost 0.2 us a span
-        self,
-        name: str,
-        kind: SpanKind,
-        provider: TracerProvider,
-        scope: Scope,
-        local_trace: LocalTrace,
-        trace_id: int,
-        span_id: int,
-        parent_id: int,
-        parent_context: SpanContext | None,
-        attributes: dict[str, AttributeValue],
-        start_time: int,
-    ) -> None:
-        self.name = name
-        self.kind = kind
-        self.provider = provider
-        self.scope = scope
-        self.local_trace = local_trace
-        self.trace_id = trace_id
-        self.span_id = span_id
-        self.parent_id = parent_id
-        self.parent_context = parent_context
-        self._attributes = attributes
-        self.start_time = start_time
-        self.end_time: int | None = None
-        self._context: SpanContext | None = None
+    # Filled by ``Tracer.start_span``, which is the only one to make spans.
+    name: str
+    kind: SpanKind
+    provider: TracerProvider
+    scope: Scope
+    local_trace: LocalTrace
+    trace_id: int
+    span_id: int
+    parent_id: int
+    parent_context: SpanContext | None
+    start_time: int
+    end_time: int | None
+    _attributes: dict[str, AttributeValue]
+    _context: SpanContext | None
 
     # -- what the API asks for ----------------------------------------------------------------
 
@@ -273,7 +260,12 @@ class Span(ApiSpan):
         end = end_time if isinstance(end_time, int) else provider.now_ns()
         # max() would cost a call: this line runs for every span.
         self.end_time = end if end > self.start_time else self.start_time  # noqa: FURB136
-        provider.on_end(self)
+        try:
+            provider.sink(self)
+        except Exception as error:  # noqa: BLE001 - telemetry never breaks the app
+            swallowed("the pipeline", error)
+        if provider.processors:
+            provider.on_end(self)
 
     def __exit__(
         self,
