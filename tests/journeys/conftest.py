@@ -193,10 +193,10 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], output: Path) 
 
 
 @pytest.fixture(scope="session")
-def say(backend: str, collector: Collector) -> Callable[..., tuple[Trace, str]]:
-    """Send a first message in a process of its own; return its trace and the answer."""
+def say(backend: str, collector: Collector) -> Callable[..., list[tuple[Trace, str]]]:
+    """Send first messages in a process of their own; return each one's trace and answer."""
 
-    def run(message: str, *, transport: str) -> tuple[Trace, str]:
+    def run(message: str, *, transport: str, users: int = 1) -> list[tuple[Trace, str]]:
         done = subprocess.run(
             [
                 sys.executable,
@@ -210,6 +210,8 @@ def say(backend: str, collector: Collector) -> Callable[..., tuple[Trace, str]]:
                 transport,
                 "--message",
                 message,
+                "--users",
+                str(users),
             ],
             env=_environment(collector.url),
             capture_output=True,
@@ -218,8 +220,8 @@ def say(backend: str, collector: Collector) -> Callable[..., tuple[Trace, str]]:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        answer = json.loads(done.stdout)
-        return _arrived(collector, bytes.fromhex(answer["traceId"])), answer["answer"]
+        said = [json.loads(line) for line in done.stdout.splitlines()]
+        return [(_arrived(collector, bytes.fromhex(one["traceId"])), one["answer"]) for one in said]
 
     return run
 

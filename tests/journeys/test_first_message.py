@@ -42,7 +42,7 @@ first message INTERNAL
 
 @pytest.fixture(scope="module", params=["websocket", "polling"])
 def first(request: pytest.FixtureRequest, say: Callable[..., Any]) -> Any:
-    trace, answer = say(MESSAGE, transport=request.param)
+    ((trace, answer),) = say(MESSAGE, transport=request.param)
     return trace, request.param, answer
 
 
@@ -126,3 +126,18 @@ def test_nothing_the_user_typed_or_the_assistant_said_leaves(first: Any, collect
     assert b"chat gemini-2.5-flash" in everything
     for text in ("qzcanary", "agathe", "japandi", "bedroom", MESSAGE, *said):
         assert text.lower().encode() not in everything, text
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+def test_eight_turns_at_once_are_eight_clean_traces(
+    transport: str, say: Callable[..., Any]
+) -> None:
+    said = say(MESSAGE, transport=transport, users=8)
+    traces = [trace for trace, _ in said]
+    assert len({trace.spans[0].wire.trace_id for trace in traces}) == 8
+    for trace in traces:
+        assert "\n".join(trace.tree()) == TREE
+        turn = trace.one("socket.io chat:user_message")
+        assert turn.attributes["turntrace.turn.tokens_emitted"] == 61
+        below = {span.attributes["session.id"] for span in trace.named("chat gemini-2.5-flash")}
+        assert below == {turn.attributes["session.id"]}

@@ -39,7 +39,7 @@ class User:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Say one thing and print the trace id and the answer as one line of JSON."""
+    """Say one thing and print trace id and answer as one line of JSON, for each user."""
     parser = argparse.ArgumentParser(
         prog="python -m renovation.demo_user",
         description="Send one traced first message to a running backend.",
@@ -49,12 +49,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--endpoint", default="http://127.0.0.1:4318", help="where traces go")
     parser.add_argument("--transport", choices=("websocket", "polling"), default="websocket")
     parser.add_argument("--message", default=DEFAULT_MESSAGE)
+    parser.add_argument("--users", type=int, default=1, help="how many say it at once")
     options = parser.parse_args(arguments)
     user = User(options.url, options.endpoint, transport=options.transport)
-    trace_id, result = asyncio.run(user.say(options.message))
-    json.dump({"traceId": trace_id, "answer": result.answer}, sys.stdout)
-    sys.stdout.write("\n")
+    for trace_id, result in asyncio.run(_all_say(user, options.message, options.users)):
+        json.dump({"traceId": trace_id, "answer": result.answer}, sys.stdout)
+        sys.stdout.write("\n")
     return 0
+
+
+async def _all_say(user: User, message: str, users: int) -> list[tuple[str, TurnResult]]:
+    return await asyncio.gather(*(user.say(message) for _ in range(users)))
 
 
 if __name__ == "__main__":
