@@ -62,6 +62,7 @@ test: setup-dev ## the whole suite
 bench: setup-dev ## what it costs, beside the official SDK
 	$(BIN)/python benchmarks/span.py
 	$(BIN)/python benchmarks/encode.py
+	$(BIN)/python benchmarks/store.py
 
 requirements: $(BIN)/uv ## pin anew what pyproject.toml and requirements/*.in ask for
 	$(UV) pip compile $(LIMITED) --no-emit-package turntrace --upgrade reference/renovation/pyproject.toml -o requirements/app.txt

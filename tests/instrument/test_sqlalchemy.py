@@ -435,9 +435,9 @@ AWKWARD = {
 def test_statement_of_100_kilobytes_takes_less_than_a_tenth_of_a_second(text: str) -> None:
     took = []
     for attempt in range(3):  # the machine may be busy once, not three times
-        started = time.perf_counter()
+        started = time.thread_time()
         describe(text + " " * attempt, "sqlite")
-        took.append(time.perf_counter() - started)
+        took.append(time.thread_time() - started)
     assert min(took) < 0.1
 
 
