@@ -83,7 +83,7 @@ def unconfigured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if name.startswith(("OTEL_", "TURNTRACE_")):
             monkeypatch.delenv(name)
     yield
-    running = pipeline.active()
+    running = pipeline._active
     if running is not None:
         running.shutdown(0.0)
     _reset_global_provider()

@@ -158,7 +158,6 @@ SOCKET_EVENT = _socketio.original(
     "socket.event", "name of the event, only if the app registered it"
 )
 SOCKET_TRANSPORT = _socketio.original("socket.transport", "websocket or polling")
-SOCKET_ROOM = _socketio.original("socket.room", "the room an event was emitted to")
 SOCKET_CONTENT_LENGTH = _socketio.original("socket.content_length", "bytes of the packet", NUMBER)
 SOCKET_DISCONNECT_REASON = _socketio.original(
     "socket.disconnect_reason", "why the connection ended"
@@ -197,7 +196,6 @@ GEN_AI_REQUEST_STREAM = _ai.semconv(
     "gen_ai.request.stream", "whether the answer was streamed", FLAG
 )
 GEN_AI_RESPONSE_MODEL = _ai.semconv("gen_ai.response.model", "the model that answered")
-GEN_AI_RESPONSE_ID = _ai.semconv("gen_ai.response.id", "the provider's id of the answer")
 GEN_AI_RESPONSE_FINISH_REASONS = _ai.semconv("gen_ai.response.finish_reasons", "why it stopped")
 GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK = _ai.semconv(
     "gen_ai.response.time_to_first_chunk", "seconds to the first chunk of any kind", NUMBER
@@ -233,6 +231,11 @@ DB_NAMESPACE = _database.semconv("db.namespace", "database name")
 _exception = _Layer("exception")
 EXCEPTION_TYPE = _exception.both("exception.type", "qualified exception type")
 EXCEPTION_ESCAPED = _exception.both("exception.escaped", "whether it left the span", FLAG)
+
+HTTP_METHODS = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+)
+"""The values of ``http.request.method``; another method is ``_OTHER``."""
 
 SOCKETIO_SYSTEM = "socket.io"
 """The value of ``messaging.system``."""

@@ -38,7 +38,7 @@ class SystemClock:
 class RandomIds:
     """Ids from a Mersenne twister of our own: an app that seeds ``random`` repeats none of them.
 
-    The methods are bound C functions (a Python frame a span id would be 3% of the span's cost);
+    The methods are bound C functions (a Python frame for each span id would be felt);
     the invalid id zero has a chance of 2**-64.
     """
 

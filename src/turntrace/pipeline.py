@@ -104,11 +104,6 @@ def configure(*, policy: SamplingPolicy | None = None, **settings: object) -> Te
         return _active
 
 
-def active() -> Telemetry | None:
-    """Return what ``configure`` built, or None."""
-    return _active
-
-
 def _build(settings: Settings, policy: SamplingPolicy | None) -> Telemetry:
     resource = resource_of(settings)
     schema = Schema(

@@ -62,9 +62,7 @@ class Schema:
             if key not in TYPE_NAMES and key not in OURS_ALONE
         }
         """The same for those without a rule of their own, as the types that need no second look."""
-        self.event_names = frozenset(
-            {"exception", "agent.recursion_limit_hit", "gen_ai.first_chunk", "gen_ai.first_token"}
-        )
+        self.event_names = frozenset({"exception", "agent.recursion_limit_hit"})
         """Names of events that may leave."""
         self.resource_keys = frozenset(
             key.name for key in KEYS.values() if key.layer == "resource"

@@ -93,7 +93,7 @@ class GuardStage:
             local_trace.flags,
             "",  # a stranger writes the trace state: what of it may leave is decided key by key
             name if is_known else WITHHELD_NAME,
-            getattr(span.kind, "_value_", 0),  # .value is a property in Python: 0.1 us
+            getattr(span.kind, "_value_", 0),  # .value is a property in Python
             span.start_time,
             span.end_time or span.start_time,
             attributes,
@@ -112,7 +112,7 @@ class GuardStage:
     ) -> tuple[dict[str, AttributeValue], int]:
         """Return the attributes that may leave, and how many may not."""
         types = self._types
-        # All at once for values of our own, which are what they should be: 0.1 us each.
+        # All at once for values of our own, which are what they should be.
         kept = {
             key: value
             for key, value in attributes.items()

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 SCOPE = "turntrace.asgi"
 
 _SEEN = "turntrace.http"
-_METHODS = frozenset(
-    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
-)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _SERVER_ERROR = 500
 
@@ -121,7 +118,7 @@ class _Request:
             # Fields of one name are one list (RFC 9110, 5.3): two traceparents are none.
             headers[name] = f"{headers[name]},{value}" if name in headers else value
         method = scope["method"]
-        self.method = method if method in _METHODS else "_OTHER"
+        self.method = method if method in keys.HTTP_METHODS else "_OTHER"
         context = propagate.extract(headers, Context())
         self.span = trace.get_tracer(SCOPE).start_span(
             self.method if self.method != "_OTHER" else "HTTP",

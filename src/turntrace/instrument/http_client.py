@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 SCOPE = "turntrace.http_client"
 
-_METHODS = frozenset(
-    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
-)
 _CLIENT_ERROR = 400
 _SUPPRESSED = (
     otel_context._SUPPRESS_INSTRUMENTATION_KEY,  # noqa: SLF001 - the convention among instrumentations
@@ -55,7 +52,7 @@ class Call:
             current = get_current()
             if SPAN_KEY not in current or any(current.get(key) for key in _SUPPRESSED):
                 return None
-            known = method if method in _METHODS else "_OTHER"
+            known = method if method in keys.HTTP_METHODS else "_OTHER"
             values: dict[str, Any] = {keys.HTTP_REQUEST_METHOD: known, keys.HTTP_METHOD: known}
             if host:
                 values[keys.SERVER_ADDRESS] = host

@@ -70,7 +70,7 @@ class TurntraceHandler(BaseCallbackHandler):
     """Sees the starts and ends of all runs; does nothing per token but count.
 
     Inline (``run_inline``): LangChain would otherwise give each event of each token to another
-    thread, 12.9 ms a turn where this costs 0.3. A cancelled run reports no end: it ends with its
+    thread. A cancelled run reports no end: it ends with its
     ``Scope``, or with the run it is part of if that one failed or was cancelled.
     """
 

@@ -37,7 +37,7 @@ def detach(token: Token[Context]) -> None:
 def with_span(span: Span, context: Context | None = None) -> Context:
     """Return ``context`` (default: the current one) with ``span`` as the current span."""
     # dict.__setitem__ on the copy we own: Context refuses item assignment, and building a dict
-    # first would copy twice (0.4 us of every current span).
+    # first would copy twice.
     made = Context(get_current() if context is None else context)
     dict.__setitem__(made, SPAN_KEY, span)
     local_trace = getattr(span, "local_trace", None)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class SpanScope(ABC):
     """A context manager that starts a span, and a decorator that does so for each call.
 
-    A class, not a generator: a third of the cost, it may be entered again, and a coroutine that
+    A class, not a generator: it costs less, may be entered again, and a coroutine that
     it decorates stays inside until it has finished.
     """
 

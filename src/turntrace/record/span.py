@@ -121,7 +121,7 @@ class Span(ApiSpan):
     # -- what the API asks for ----------------------------------------------------------------
 
     def get_span_context(self) -> SpanContext:
-        """Return ids, flags and trace state; made at the first call (the API validates: 1 us)."""
+        """Return ids, flags and trace state; made at the first call: the API checks them."""
         context = self._context
         if context is None:
             local_trace = self.local_trace
@@ -342,11 +342,6 @@ class Span(ApiSpan):
     @property
     def instrumentation_scope(self) -> Scope:
         """Who made this span."""
-        return self.scope
-
-    @property
-    def instrumentation_info(self) -> Scope:
-        """The same, by its older name."""
         return self.scope
 
     def __repr__(self) -> str:

@@ -62,7 +62,7 @@ class Tracer(trace_api.Tracer):
     ) -> Span:
         """Start a span below the current one of ``context``; ``start_time`` in ns since the epoch.
 
-        Long for a reason: every call saved here is a tenth of the 3 us a span may cost.
+        Long for a reason: start and end may cost 3 us (``benchmarks/span.py``); a call is felt.
         """
         provider = self._provider
         parent = (get_current() if context is None else context).get(SPAN_KEY)
@@ -85,7 +85,7 @@ class Tracer(trace_api.Tracer):
         except Exception as error:  # noqa: BLE001 - no mapping, or one that raises
             swallowed("the attributes given to start_span", error)
             mine = {}
-        # Made in place: the call of an __init__ would be a tenth of what a span costs.
+        # Made in place: without the frame of an __init__.
         span: Span = _new(Span)
         span.name = name
         span.kind = kind
