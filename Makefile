@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 ONCE ?=
 
-SOURCES := src reference tests benchmarks
+SOURCES := src reference tests benchmarks requirements
 LIMITED := --universal --python-version 3.11 --generate-hashes --custom-compile-command "make requirements" -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo format check lint types imports test bench requirements clean
+.PHONY: help setup setup-dev front-end demo format check lint types imports test bench requirements clean
 
 help: ## list these words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
@@ -27,15 +27,23 @@ $(VENV)/app.stamp: $(BIN)/uv requirements/app.txt pyproject.toml reference/renov
 	$(UV) pip install -q --python $(BIN)/python --no-deps -e . -e reference/renovation
 	@touch $@
 
+# What the pages take from npm. Nothing depends on it but the pages, so its failure is only said.
+$(VENV)/front-end.stamp: $(BIN)/uv requirements/vendor.py requirements/npm/package.json requirements/npm/package-lock.json
+	@$(BIN)/python requirements/vendor.py && touch $@
+
 $(VENV)/dev.stamp: $(VENV)/app.stamp requirements/dev.txt requirements/sqlalchemy20.txt
 	$(UV) pip install -q --python $(BIN)/python --compile-bytecode --require-hashes -r requirements/dev.txt
 	$(UV) pip install -q --python $(BIN)/python --compile-bytecode --require-hashes \
 	  --target $(VENV)/sqlalchemy20 -r requirements/sqlalchemy20.txt
 	@touch $@
 
-setup: $(VENV)/app.stamp ## what running needs, in .venv
+setup: $(VENV)/app.stamp $(VENV)/front-end.stamp ## what running needs, in .venv
 
-setup-dev: $(VENV)/dev.stamp ## what developing needs, in .venv
+setup-dev: $(VENV)/dev.stamp $(VENV)/front-end.stamp ## what developing needs, in .venv
+
+front-end: ## fetch the pages' libraries from npm anew
+	@rm -f $(VENV)/front-end.stamp
+	@$(MAKE) --no-print-directory $(VENV)/front-end.stamp
 
 demo: setup ## one real conversation, traced and shown (ONCE=1: end by itself)
 	@$(BIN)/python -m renovation.demo $(if $(filter-out 0,$(ONCE)),--once)

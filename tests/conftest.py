@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +19,7 @@ from turntrace.instrument import switch
 from turntrace.record import Resource, SpanRecord, TracerProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 class Recorded:
@@ -101,3 +103,20 @@ def instrumented() -> Iterator[None]:
     turntrace.instrument()
     yield
     turntrace.uninstrument()
+
+
+@pytest.fixture
+async def driver_threads_end() -> AsyncIterator[None]:
+    """Wait for threads that aiosqlite told to stop and did not await.
+
+    It does so when a connection cannot be opened or is given up; the thread then reports to the
+    test's loop, which must not be closed by then.
+    """
+    before = set(threading.enumerate())
+    yield
+    async with asyncio.timeout(10):
+        while any(
+            "_connection_worker_thread" in thread.name
+            for thread in set(threading.enumerate()) - before
+        ):
+            await asyncio.sleep(0.001)

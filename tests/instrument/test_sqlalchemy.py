@@ -364,6 +364,7 @@ async def test_async_engine_keeps_the_context(tmp_path: Path, recorded: Recorded
     await engine.dispose()
 
 
+@pytest.mark.usefixtures("driver_threads_end")
 async def test_cancelled_statement_leaves_no_open_span(tmp_path: Path, recorded: Recorded) -> None:
     engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'styles.sqlite3'}")
     slow = (

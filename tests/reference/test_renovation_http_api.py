@@ -143,6 +143,7 @@ async def test_a_failure_is_a_500_problem_that_says_nothing_but_the_request_id(
     }
 
 
+@pytest.mark.usefixtures("driver_threads_end")
 async def test_readiness_is_503_without_a_database_and_liveness_is_not(tmp_path: Path) -> None:
     missing = Database(f"sqlite+aiosqlite:///{tmp_path / 'no' / 'such' / 'folder.sqlite3'}")
     api = create_http_api(lifespan=None)
