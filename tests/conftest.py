@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 from opentelemetry import trace
 from opentelemetry.util._once import Once
 
@@ -20,6 +21,10 @@ from turntrace.record import Resource, SpanRecord, TracerProvider
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+# How long an example takes says how busy the machine is, and nothing of the claim.
+settings.register_profile("turntrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("turntrace")
 
 
 class Recorded:
@@ -115,7 +120,7 @@ async def driver_threads_end() -> AsyncIterator[None]:
     before = set(threading.enumerate())
     yield
     async with asyncio.timeout(10):
-        while any(
+        while any(  # noqa: ASYNC110 - a thread has no event
             "_connection_worker_thread" in thread.name
             for thread in set(threading.enumerate()) - before
         ):

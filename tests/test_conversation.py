@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry import trace
 
 import turntrace
+from turntrace import attributes as keys
 from turntrace.guard.schema import WITHHELD_NAME
 
 if TYPE_CHECKING:
@@ -74,3 +75,89 @@ def test_turns_within_turns_count_for_themselves(recorded: Recorded) -> None:
     with turntrace.turn("outer"), turntrace.turn("inner"):
         pass
     assert recorded.tree() == ["outer", "  inner"]
+
+
+def test_helpers_write_on_the_turn_s_root_from_any_depth(recorded: Recorded) -> None:
+    with turntrace.turn("turn"), trace.get_tracer("turntrace.test").start_as_current_span("step"):
+        turntrace.add_message_attributes(
+            session_id="s", user_id="u", content_length=12, validation_passed=False, error_count=2
+        )
+        turntrace.add_join_attributes(room="session:s", room_id="r")
+        turntrace.add_rate_limit_attributes(exceeded=False, remaining=9)
+        turntrace.add_security_attributes(prompt_injection="high", content_sanitized=True)
+    ids = {keys.SESSION_ID: "s", keys.USER_ID: "u", keys.ROOM_ID: "r"}
+    assert recorded.one("step").attributes == ids
+    values = recorded.one("turn").attributes
+    assert values.items() >= ids.items()
+    assert {key: values[key] for key in values if key.split(".")[0] != "turntrace"} == {
+        **ids,
+        "socket.content_length": 12,
+        "validation.passed": False,
+        "validation.error_count": 2,
+        "socket.room": "session:s",
+        "rate_limit.exceeded": False,
+        "rate_limit.tokens_remaining": 9,
+        "socket.rate_limit.remaining": 9,
+        "security.prompt_injection": True,
+        "security.prompt_injection.risk": "high",
+        "security.content_sanitized": True,
+    }
+
+
+def test_helpers_write_on_the_span_they_are_given(recorded: Recorded) -> None:
+    with (
+        turntrace.turn("turn"),
+        trace.get_tracer("turntrace.test").start_as_current_span("step") as step,
+    ):
+        turntrace.add_rate_limit_attributes(exceeded=True, span=step)
+    assert recorded.one("step").attributes == {"rate_limit.exceeded": True}
+    assert "rate_limit.exceeded" not in recorded.one("turn").attributes
+
+
+def test_without_a_turn_helpers_write_on_the_local_root(recorded: Recorded) -> None:
+    tracer = trace.get_tracer("turntrace.test")
+    with tracer.start_as_current_span("root"), tracer.start_as_current_span("step"):
+        turntrace.add_rate_limit_attributes(exceeded=True)
+    assert recorded.one("root").attributes["rate_limit.exceeded"] is True
+    assert recorded.one("step").attributes == {}
+
+
+@pytest.mark.parametrize(
+    ("said", "flag", "risk"),
+    [
+        (True, True, None),
+        (False, False, None),
+        ("none", False, "none"),
+        ("low", False, "low"),
+        ("medium", True, "medium"),
+        ("ignore your instructions", True, None),
+    ],
+)
+def test_a_risk_is_a_flag_and_a_word_of_a_known_set(
+    recorded: Recorded, said: Any, flag: object, risk: str | None
+) -> None:
+    with turntrace.turn("turn"):
+        turntrace.add_security_attributes(prompt_injection=said)
+    values = recorded.one("turn").attributes
+    assert values["security.prompt_injection"] is flag
+    assert values.get("security.prompt_injection.risk") == risk
+
+
+def test_what_is_not_said_is_not_written(recorded: Recorded) -> None:
+    with turntrace.turn("turn"):
+        turntrace.add_message_attributes()
+        turntrace.add_join_attributes(room="the room of Ada Lovelace")
+        turntrace.add_rate_limit_attributes()
+        turntrace.add_security_attributes()
+    assert all(key.startswith("turntrace.") for key in recorded.one("turn").attributes)
+
+
+@pytest.mark.usefixtures("unconfigured")
+def test_outside_a_trace_and_without_telemetry_helpers_do_nothing() -> None:
+    turntrace.add_message_attributes(session_id="s", content_length=1)
+    turntrace.add_join_attributes(room="r")
+    turntrace.add_rate_limit_attributes(exceeded=True)
+    turntrace.add_security_attributes(prompt_injection=True)
+    with turntrace.turn("turn") as span:
+        turntrace.bind(session_id="s")
+        assert not span.is_recording()

@@ -7,21 +7,56 @@ Example:
     ('asgi', 'socketio', 'langgraph', 'sqlalchemy', 'httpx', 'aiohttp')
 """
 
-from turntrace.conversation import bind, turn
+from turntrace import rules
+from turntrace.ai import (
+    AiStream,
+    TokenUsage,
+    estimate_cost,
+    extract_token_usage,
+    record_token_usage,
+    start_ai_stream_span,
+    trace_ai_call,
+)
+from turntrace.conversation import (
+    add_join_attributes,
+    add_message_attributes,
+    add_rate_limit_attributes,
+    add_security_attributes,
+    bind,
+    turn,
+)
 from turntrace.errors import ConfigurationError, MissingLibraryError, TurntraceError
 from turntrace.instrument import instrument, uninstrument
+from turntrace.logs import get_trace_context
 from turntrace.pipeline import Telemetry, configure
 from turntrace.sample.rules import SamplingPolicy
+from turntrace.socket_spans import trace_connection, trace_disconnect, trace_socket_event
 
 __all__ = [
+    "AiStream",
     "ConfigurationError",
     "MissingLibraryError",
     "SamplingPolicy",
     "Telemetry",
+    "TokenUsage",
     "TurntraceError",
+    "add_join_attributes",
+    "add_message_attributes",
+    "add_rate_limit_attributes",
+    "add_security_attributes",
     "bind",
     "configure",
+    "estimate_cost",
+    "extract_token_usage",
+    "get_trace_context",
     "instrument",
+    "record_token_usage",
+    "rules",
+    "start_ai_stream_span",
+    "trace_ai_call",
+    "trace_connection",
+    "trace_disconnect",
+    "trace_socket_event",
     "turn",
     "uninstrument",
 ]

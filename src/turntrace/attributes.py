@@ -162,6 +162,10 @@ SOCKET_CONTENT_LENGTH = _socketio.original("socket.content_length", "bytes of th
 SOCKET_DISCONNECT_REASON = _socketio.original(
     "socket.disconnect_reason", "why the connection ended"
 )
+SOCKET_ROOM = _socketio.original("socket.room", "the room that was joined or written to")
+SOCKET_RATE_LIMIT_REMAINING = _socketio.original(
+    "socket.rate_limit.remaining", "events the socket may still send for now", NUMBER
+)
 
 _ai = _Layer("ai")
 AI_SYSTEM = _ai.original("ai.system", "gemini, openai, ...")
@@ -228,6 +232,29 @@ DB_OPERATION_NAME = _database.semconv("db.operation.name", "SELECT, INSERT, ..."
 DB_COLLECTION_NAME = _database.semconv("db.collection.name", "first table")
 DB_NAMESPACE = _database.semconv("db.namespace", "database name")
 
+_security = _Layer("security, validation")
+SECURITY_PROMPT_INJECTION = _security.original(
+    "security.prompt_injection", "whether the message looked like an attempt", FLAG
+)
+SECURITY_PROMPT_INJECTION_RISK = _security.original(
+    "security.prompt_injection.risk", "how much so: none, low, medium, high"
+)
+SECURITY_CONTENT_SANITIZED = _security.original(
+    "security.content_sanitized", "whether something was taken out of the message", FLAG
+)
+VALIDATION_PASSED = _security.original(
+    "validation.passed", "whether the payload was what it should be", FLAG
+)
+VALIDATION_ERROR_COUNT = _security.original(
+    "validation.error_count", "fields of the payload that were not", NUMBER
+)
+RATE_LIMIT_EXCEEDED = _security.original(
+    "rate_limit.exceeded", "whether the request or event was refused for coming too often", FLAG
+)
+RATE_LIMIT_TOKENS_REMAINING = _security.original(
+    "rate_limit.tokens_remaining", "requests or events that may still come for now", NUMBER
+)
+
 _exception = _Layer("exception")
 EXCEPTION_TYPE = _exception.both("exception.type", "qualified exception type")
 EXCEPTION_ESCAPED = _exception.both("exception.escaped", "whether it left the span", FLAG)
@@ -236,6 +263,11 @@ HTTP_METHODS = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
 )
 """The values of ``http.request.method``; another method is ``_OTHER``."""
+
+RISKS = ("none", "low", "medium", "high")
+"""The values of ``security.prompt_injection.risk``."""
+HARMLESS_RISKS = RISKS[:2]
+"""Those of a message that is no attempt."""
 
 SOCKETIO_SYSTEM = "socket.io"
 """The value of ``messaging.system``."""

@@ -1,25 +1,27 @@
-"""A turn by hand, and what is known of the conversation put on every span of it."""
+"""A turn by hand, and what is known of the conversation put on the spans of it."""
 
 from __future__ import annotations
 
+import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from opentelemetry import trace
-from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
 from turntrace import attributes as keys
+from turntrace.failsafe import Guarded
 from turntrace.literals import is_literal
-from turntrace.record.context import TURN_KEY, attach, detach, with_span
+from turntrace.record.context import get_current
 from turntrace.record.local_trace import current_local_trace
+from turntrace.record.running_turn import RunningTurn
 from turntrace.record.scope import SpanScope
-from turntrace.record.span import Span, qualified_type
-from turntrace.record.turn_summary import CANCELLED, ERROR, TurnSummary, current_turn
+from turntrace.record.turn_summary import current_turn
 
 if TYPE_CHECKING:
-    from contextvars import Token
     from types import FrameType, TracebackType
+
+    from opentelemetry.context import Context
 
     from turntrace.record.span_record import AttributeValue
 
@@ -31,6 +33,8 @@ _MAX_NAMES = 1000
 _names: set[str] = {_UNNAMED}
 """Names of turns that stood as constants in somebody's code."""
 
+_IDENTIFIER = re.compile(r"[\w.:/@+-]{1,128}", re.ASCII)
+
 
 class Turn(SpanScope):
     """What ``turn`` returns."""
@@ -40,16 +44,14 @@ class Turn(SpanScope):
     def __init__(self, name: str, attributes: dict[str, AttributeValue]) -> None:
         self._name = name
         self._attributes = attributes
-        self._entered: list[tuple[trace.Span, TurnSummary, Token[Context]]] = []
+        self._entered: list[RunningTurn] = []
 
     def __enter__(self) -> trace.Span:
         """Start the turn."""
         span = trace.get_tracer(_SCOPE).start_span(
             self._name, kind=SpanKind.INTERNAL, attributes=self._attributes or None
         )
-        summary = TurnSummary()
-        token = attach(Context({**with_span(span), TURN_KEY: summary}))
-        self._entered.append((span, summary, token))
+        self._entered.append(RunningTurn(span))
         return span
 
     def __exit__(
@@ -61,20 +63,13 @@ class Turn(SpanScope):
         """End the turn with its outcome; what was raised goes on."""
         # Of several tasks inside, the one that leaves is the one whose turn is current here.
         current = current_turn()
-        index = next((i for i, entry in enumerate(self._entered) if entry[1] is current), -1)
-        span, summary, token = self._entered.pop(index)
-        detach(token)
-        if isinstance(error, Exception):
-            summary.outcome = ERROR
-            failed(span, error)
-        elif error is not None and not isinstance(error, GeneratorExit):
-            summary.outcome = CANCELLED
-        elif has_failed(span):
-            summary.outcome = ERROR
-        span.set_attributes(summary.attributes())
-        span.end()
+        index = next((i for i, entry in enumerate(self._entered) if entry.summary is current), -1)
+        running = self._entered.pop(index)
+        if error is not None:
+            running.broke_off(error)
+        running.end()
 
-    def _again(self) -> Turn:
+    def _again(self, arguments: tuple[Any, ...]) -> Turn:  # noqa: ARG002 - the same for any
         return Turn(self._name, self._attributes)
 
 
@@ -147,16 +142,141 @@ def bind(
         span.set_attributes(values)
 
 
-def has_failed(span: trace.Span) -> bool:
-    """Tell whether somebody has given ``span`` an error status."""
-    status = getattr(span, "status", None)
-    return status is not None and status.status_code is trace.StatusCode.ERROR
+def add_message_attributes(
+    *,
+    session_id: str | None = None,
+    user_id: str | None = None,
+    content_length: int | None = None,
+    validation_passed: bool | None = None,
+    error_count: int | None = None,
+    span: trace.Span | None = None,
+) -> None:
+    """Say what is known of a received message: whose it is, how long, whether it was valid.
+
+    The ids go on every span of the trace (``bind``), the rest on the turn's root. ``None`` says
+    nothing. The message itself is not asked for: give its length.
+
+    Args:
+        session_id: The conversation.
+        user_id: Who wrote.
+        content_length: Characters or bytes of the content, as ``socket.content_length``.
+        validation_passed: Whether the payload was what it should be.
+        error_count: Fields of the payload that were not, as ``validation.error_count``.
+        span: The span to write on instead of the turn's root.
+
+    Example:
+        >>> add_message_attributes(session_id="0d9f6a4e", content_length=42, validation_passed=True)
+    """
+    bind(session_id=session_id, user_id=user_id)
+    _add(
+        span,
+        {
+            keys.SOCKET_CONTENT_LENGTH: content_length,
+            keys.VALIDATION_PASSED: validation_passed,
+            keys.VALIDATION_ERROR_COUNT: error_count,
+        },
+    )
 
 
-def failed(span: trace.Span, error: BaseException) -> None:
-    """Mark ``span`` as failed by ``error``: its type, never its text."""
-    if isinstance(span, Span):
-        span.failed(error)
-        return
-    span.set_attribute(keys.ERROR_TYPE, qualified_type(error))
-    span.set_status(trace.StatusCode.ERROR)
+def add_join_attributes(
+    *,
+    room: str | None = None,
+    session_id: str | None = None,
+    user_id: str | None = None,
+    room_id: str | None = None,
+    span: trace.Span | None = None,
+) -> None:
+    """Say which room was joined, and for which conversation.
+
+    Args:
+        room: The Socket.IO room, as ``socket.room``: an identifier of up to 128 characters; a
+            name with other characters is left out.
+        session_id: The conversation, on every span of the trace.
+        user_id: Who joined, on every span of the trace.
+        room_id: The app's own room (``room.id``), on every span of the trace.
+        span: The span to write on instead of the turn's root.
+
+    Example:
+        >>> add_join_attributes(room="session:0d9f6a4e", session_id="0d9f6a4e")
+    """
+    bind(session_id=session_id, user_id=user_id, room_id=room_id)
+    is_name = isinstance(room, str) and _IDENTIFIER.fullmatch(room) is not None
+    _add(span, {keys.SOCKET_ROOM: room if is_name else None})
+
+
+def add_rate_limit_attributes(
+    *, exceeded: bool | None = None, remaining: int | None = None, span: trace.Span | None = None
+) -> None:
+    """Say what the rate limit made of this event or request.
+
+    Args:
+        exceeded: Whether it was refused, as ``rate_limit.exceeded``.
+        remaining: How many may still come for now, as ``rate_limit.tokens_remaining`` and
+            ``socket.rate_limit.remaining``.
+        span: The span to write on instead of the turn's root.
+
+    Example:
+        >>> add_rate_limit_attributes(exceeded=False, remaining=9)
+    """
+    _add(
+        span,
+        {
+            keys.RATE_LIMIT_EXCEEDED: exceeded,
+            keys.RATE_LIMIT_TOKENS_REMAINING: remaining,
+            keys.SOCKET_RATE_LIMIT_REMAINING: remaining,
+        },
+    )
+
+
+def add_security_attributes(
+    *,
+    prompt_injection: bool | Literal["none", "low", "medium", "high"] | None = None,
+    content_sanitized: bool | None = None,
+    span: trace.Span | None = None,
+) -> None:
+    """Say what a look at the message's safety found.
+
+    Args:
+        prompt_injection: Whether the message looked like an attempt; or how much so, which sets
+            ``security.prompt_injection.risk`` as well (``none`` and ``low`` are no attempts).
+            Another text counts as an attempt and is not written.
+        content_sanitized: Whether something was taken out of the message.
+        span: The span to write on instead of the turn's root.
+
+    Example:
+        >>> add_security_attributes(prompt_injection="high", content_sanitized=False)
+    """
+    is_text = isinstance(prompt_injection, str)
+    risk = prompt_injection if is_text and prompt_injection in keys.RISKS else None
+    found = prompt_injection not in keys.HARMLESS_RISKS if is_text else prompt_injection
+    _add(
+        span,
+        {
+            keys.SECURITY_PROMPT_INJECTION: found,
+            keys.SECURITY_PROMPT_INJECTION_RISK: risk,
+            keys.SECURITY_CONTENT_SANITIZED: content_sanitized,
+        },
+    )
+
+
+def span_of_turn(context: Context | None = None) -> trace.Span:
+    """Return the span that facts of the whole turn belong on: its root, if there is one.
+
+    Without a turn that is the local root (an HTTP request, as a rule), else the current span.
+    """
+    values = get_current() if context is None else context
+    summary = current_turn(values)
+    if summary is not None and summary.span is not None:
+        return summary.span
+    local_trace = current_local_trace(values)
+    if local_trace is not None and local_trace.root is not None and local_trace.root.is_recording():
+        return local_trace.root
+    return trace.get_current_span(values)
+
+
+def _add(span: trace.Span | None, values: dict[str, Any]) -> None:
+    with Guarded("attributes of a conversation"):
+        chosen = span_of_turn() if span is None else span
+        given = {key: value for key, value in values.items() if value is not None}
+        if given and chosen.is_recording():
+            chosen.set_attributes(given)

@@ -11,7 +11,7 @@ import platform
 import threading
 import uuid
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace as trace_api
 
@@ -20,21 +20,25 @@ from turntrace.errors import ConfigurationError
 from turntrace.export.http_exporter import OtlpHttpExporter
 from turntrace.guard.schema import Schema
 from turntrace.guard.stage import GuardStage
-from turntrace.instrument import switch
+from turntrace.instrument import switch, uninstrument
 from turntrace.instrument.socketio.server import use_token_events
 from turntrace.record import Resource, TracerProvider
+from turntrace.record.local_trace import Verdict
 from turntrace.sample.rules import SamplingPolicy
 from turntrace.sample.stage import SampleStage
 from turntrace.settings import Settings, load
 
 if TYPE_CHECKING:
     from turntrace.export.contract import ExportCounts, SpanSink
+    from turntrace.record.span import Span
     from turntrace.record.span_record import AttributeValue
 
 logger = logging.getLogger("turntrace")
 
 _lock = threading.Lock()
 _active: Telemetry | None = None
+_said_for_now: tuple[str, ...] | None = None
+"""The warnings of `configure_for_now`, while the app may still replace what that has built."""
 
 
 class Telemetry:
@@ -72,7 +76,8 @@ def configure(*, policy: SamplingPolicy | None = None, **settings: object) -> Te
     """Build the pipeline and make it OpenTelemetry's global tracer provider.
 
     The environment is read first, explicit arguments win. A second call returns the running
-    telemetry if what it asks for is what runs, and raises otherwise. At the interpreter's exit
+    telemetry if what it asks for is what runs, and raises otherwise; but what only `turntrace run`
+    or OpenTelemetry's start-up configured, it replaces. At the interpreter's exit
     ``shutdown`` is called; a server that is ended by a signal calls it itself.
 
     Args:
@@ -85,26 +90,86 @@ def configure(*, policy: SamplingPolicy | None = None, **settings: object) -> Te
     Example:
         >>> telemetry = configure(service_name="renovation")  # doctest: +SKIP
     """
-    global _active  # noqa: PLW0603 - OpenTelemetry has one provider per process, so have we
+    global _active, _said_for_now
     loaded, warnings = load(settings)
     with _lock:
-        if _active is not None:
-            _refuse_other(_active, policy, loaded, settings)
-            switch(off=not _active.settings.enabled)
-            return _active
-        switch(off=not loaded.enabled)
-        if loaded.log_level:
-            logger.setLevel(loaded.log_level.upper())
-        for warning in warnings:
-            logger.warning("turntrace: %s", warning)
-        if not loaded.enabled:
-            _active = Telemetry(loaded, policy, None, None)
-            return _active
-        _active = _build(loaded, policy)
+        active, said = _active, _said_for_now
+        if active is None or (said is not None and not _is_same(active, policy, loaded)):
+            unsaid = [warning for warning in warnings if warning not in (said or ())]
+            active = _start(loaded, policy, unsaid, active)
+        else:
+            _refuse_other(active, policy, loaded, settings)
+            switch(off=not active.settings.enabled)
+        _active, _said_for_now = active, None
+        return active
+
+
+def configure_for_now() -> Telemetry | None:
+    """Configure from the environment for an app that has not done it, and may still do it.
+
+    Its own ``configure`` then wins, whatever it asks for. Returns what runs; None while somebody
+    else is configuring at this moment.
+
+    Raises:
+        ConfigurationError: As ``configure`` does.
+    """
+    global _active, _said_for_now
+    if not _lock.acquire(blocking=False):
+        return None
+    try:
+        if _active is None:
+            loaded, warnings = load()
+            _active, _said_for_now = _start(loaded, None, warnings, None), tuple(warnings)
         return _active
+    finally:
+        _lock.release()
 
 
-def _build(settings: Settings, policy: SamplingPolicy | None) -> Telemetry:
+def running() -> Telemetry | None:
+    """Return the telemetry of this process, if it is configured."""
+    return _active
+
+
+def _is_same(running: Telemetry, policy: SamplingPolicy | None, loaded: Settings) -> bool:
+    return loaded == running.settings and policy in (None, running.policy)
+
+
+def _start(
+    settings: Settings,
+    policy: SamplingPolicy | None,
+    warnings: list[str],
+    before: Telemetry | None,
+) -> Telemetry:
+    """Build what is asked for, in the place of what ran for now."""
+    switch(off=not settings.enabled)
+    if settings.log_level:
+        logger.setLevel(settings.log_level.upper())
+    for warning in warnings:
+        logger.warning("turntrace: %s", warning)
+    provider = None if before is None else before.provider
+    if settings.enabled:
+        telemetry = _build(settings, policy, provider)
+    else:
+        telemetry = Telemetry(settings, policy, None, None)
+        if provider is not None:
+            uninstrument()
+            provider.redirect(provider.resource, _drop, decide=_drop_all)
+    if before is not None:
+        before.shutdown()
+    return telemetry
+
+
+def _drop(_span: Span) -> None:
+    """Do nothing with a span of a provider that was switched off."""
+
+
+def _drop_all(*_facts: Any, **_more: Any) -> Verdict:
+    return Verdict(keep=False, reason="switched off", probability=0.0)
+
+
+def _build(
+    settings: Settings, policy: SamplingPolicy | None, provider: TracerProvider | None
+) -> Telemetry:
     resource = resource_of(settings)
     schema = Schema(
         vocabulary=keys.Vocabulary(settings.vocabulary), resource_keys=settings.resource_attributes
@@ -120,15 +185,17 @@ def _build(settings: Settings, policy: SamplingPolicy | None) -> Telemetry:
         schedule_delay_seconds=settings.schedule_delay_seconds,
     )
     guard = GuardStage(schema, exporter.offer)
-    sample = SampleStage(
-        policy or SamplingPolicy(baseline=settings.sampling_baseline), guard.on_end
-    )
-    provider = TracerProvider(resource, sample.on_end, decide=sample.decide)
+    chosen = (policy or SamplingPolicy()).with_default(settings.sampling_baseline)
+    sample = SampleStage(chosen, guard.on_end)
+    if provider is None:
+        provider = TracerProvider(resource, sample.on_end, decide=sample.decide)
+        _install(provider)
+    else:  # OpenTelemetry takes only one provider in the life of a process
+        provider.redirect(resource, sample.on_end, decide=sample.decide)
     telemetry = Telemetry(settings, policy, provider, exporter)
     use_token_events(settings.token_events)
     provider.force_flush_stages = telemetry.force_flush
     provider.shutdown_stages = telemetry.shutdown
-    _install(provider)
     atexit.register(telemetry.shutdown)
     return telemetry
 

@@ -56,6 +56,9 @@ class Kind:
     takes: str
     """What an explicit argument may be."""
 
+    reads: str
+    """What the variable's text may be."""
+
     parse: Callable[[str], Any]
     """Read a variable's text, in the variable's unit."""
 
@@ -85,7 +88,14 @@ def _str(value: object) -> str:
 def _plain(text: str) -> str:
     if any(character in text for character in "\r\n\0"):
         raise UnusableError("holds a line break")
-    return text.strip()
+    return _utf8(text).strip()
+
+
+def _utf8(text: str) -> str:
+    """Return ``text`` if it can be sent: bytes of the environment that are no UTF-8 cannot."""
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise UnusableError("is not UTF-8")
+    return text
 
 
 def _number(text: str) -> float:
@@ -108,6 +118,7 @@ def flag() -> Kind:
 
     return Kind(
         takes="True or False",
+        reads="`true` or `false`",
         parse=parse,
         accept=lambda value: value if isinstance(value, bool) else parse(_str(value)),
         show=lambda value: str(value).lower(),
@@ -123,7 +134,7 @@ def text() -> Kind:
             raise UnusableError("is empty")
         return line
 
-    return Kind(takes="one line of text", parse=_plain, accept=accept)
+    return Kind(takes="one line of text", reads="one line of text", parse=_plain, accept=accept)
 
 
 def whole(low: int, high: int) -> Kind:
@@ -139,7 +150,8 @@ def whole(low: int, high: int) -> Kind:
             return in_range(value, low, high)
         return parse(_str(value))
 
-    return Kind(takes=f"a whole number from {low} to {high}", parse=parse, accept=accept)
+    takes = f"a whole number from {low} to {high}"
+    return Kind(takes=takes, reads=takes, parse=parse, accept=accept)
 
 
 def number(low: float, high: float, unit: str = "") -> Kind:
@@ -152,6 +164,7 @@ def number(low: float, high: float, unit: str = "") -> Kind:
 
     return Kind(
         takes=f"a number {unit}from {low:g} to {high:g}",
+        reads=f"a number {unit}from {low:g} to {high:g}",
         parse=lambda text: in_range(_number(text), low, high),
         accept=accept,
     )
@@ -163,6 +176,7 @@ def seconds(low_milliseconds: int, high_milliseconds: int) -> Kind:
     argument = number(low_milliseconds / 1000, high_milliseconds / 1000, "of seconds ")
     return Kind(
         takes=argument.takes,
+        reads=f"milliseconds, {milliseconds.reads}",
         parse=lambda text: milliseconds.parse(text) / 1000,
         accept=argument.accept,
         show=lambda value: f"{value * 1000:.0f} (milliseconds)",
@@ -179,7 +193,10 @@ def choice(*words: str, reasons: Mapping[str, str] | None = None) -> Kind:
         return word
 
     return Kind(
-        takes=f"one of {', '.join(words)}", parse=parse, accept=lambda value: parse(_str(value))
+        takes=f"one of {', '.join(words)}",
+        reads=", ".join(f"`{word}`" for word in words),
+        parse=parse,
+        accept=lambda value: parse(_str(value)),
     )
 
 
@@ -194,7 +211,13 @@ def patterns() -> Kind:
             return tuple(_plain(_str(item)) for item in value)
         return split(_str(value))
 
-    return Kind(takes="a sequence of texts", parse=split, accept=accept)
+    return Kind(
+        takes="a sequence of texts",
+        reads="patterns, separated by commas",
+        parse=split,
+        accept=accept,
+        show=lambda value: repr(",".join(value)),
+    )
 
 
 def pairs() -> Kind:
@@ -227,7 +250,7 @@ def _pairs(takes: str, check: Callable[[str, str], None]) -> Kind:
             if not key:
                 raise UnusableError("holds an empty key")
             check(key, value)
-            found[key] = value
+            found[_utf8(key)] = _utf8(value)
         return found
 
     def parse(text: str) -> dict[str, str]:
@@ -235,6 +258,7 @@ def _pairs(takes: str, check: Callable[[str, str], None]) -> Kind:
 
     return Kind(
         takes=takes,
+        reads="`key=value`, separated by commas, values percent-encoded",
         parse=parse,
         accept=lambda value: (
             checked(value.items()) if isinstance(value, Mapping) else parse(_str(value))
@@ -270,6 +294,7 @@ def endpoint() -> Kind:
 
     return Kind(
         takes="a URL like http://localhost:4318",
+        reads="a URL, `http` or `https`, without user name",
         parse=parse,
         accept=lambda value: parse(_str(value)),
         quote=quoted_if_harmless,

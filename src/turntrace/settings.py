@@ -324,13 +324,13 @@ class _Loading:
             self.values["timeout_seconds"] = min(limit, self._get("timeout_seconds"))
 
     def _read_what_is_no_setting(self) -> None:
-        for variable, (find_fault, instead) in NO_SETTINGS.items():
+        for variable, row in NO_SETTINGS.items():
             text = self._environ.get(variable, "").strip()
-            reason = find_fault(text) if text else ""
+            reason = row.find_fault(text) if text else ""
             if reason:
-                shown = kinds.quoted_if_harmless(text)
+                shown = kinds.quoted(text)
                 self.complaints.append(
-                    _Complaint("", variable, shown, f"{reason}; using {instead}")
+                    _Complaint("", variable, shown, f"{reason}; using {row.instead}")
                 )
 
     def warning(self, complaint: _Complaint, settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""Standard variables that set nothing here: what is wrong with a value, and what is used instead.
+"""Variables that set nothing here, although a user of OpenTelemetry may set them, and why.
 
 Reads no environment itself: `turntrace.settings` hands it the texts.
 """
@@ -7,12 +7,25 @@ from __future__ import annotations
 
 import importlib
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from opentelemetry import environment_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+class NoSetting(NamedTuple):
+    """A variable that changes nothing, which is said if somebody sets it."""
+
+    find_fault: Callable[[str], str]
+    """Return what is wrong with a text, or nothing."""
+
+    instead: str
+    """What is used instead."""
+
+    reason: str
+    """Why it sets nothing."""
 
 
 def _fault_of_propagators(names: str) -> str:
@@ -31,26 +44,64 @@ def _unless(only: str = "") -> Callable[[str], str]:
     return lambda text: "" if text == only else "is not supported yet"
 
 
-NO_SETTINGS: Final[dict[str, tuple[Callable[[str], str], str]]] = {
-    "OTEL_PROPAGATORS": (_fault_of_propagators, "tracecontext,baggage"),
-    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": (_unless("128"), "128"),
-    "OTEL_ATTRIBUTE_COUNT_LIMIT": (_unless("128"), "128"),
-    "OTEL_SPAN_EVENT_COUNT_LIMIT": (_unless("128"), "128"),
-    "OTEL_SPAN_LINK_COUNT_LIMIT": (_unless("128"), "128"),
-    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": (_unless(), "the guard's own limits"),
-    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": (_unless(), "the guard's own limits"),
-    "TURNTRACE_SPOOL_DIR": (_unless(), "memory only"),
+_LIMIT: Final = NoSetting(_unless("128"), "128", "the limit is fixed")
+_LENGTH: Final = NoSetting(
+    _unless(), "the guard's own limits", "the guard cuts texts at 2048 characters"
+)
+
+NO_SETTINGS: Final[dict[str, NoSetting]] = {
+    "OTEL_PROPAGATORS": NoSetting(
+        _fault_of_propagators,
+        "tracecontext,baggage",
+        "OpenTelemetry's API reads it; said only if a name in it cannot be loaded, which also"
+        " stops every library that imports that API before turntrace",
+    ),
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": _LIMIT,
+    "OTEL_ATTRIBUTE_COUNT_LIMIT": _LIMIT,
+    "OTEL_SPAN_EVENT_COUNT_LIMIT": _LIMIT,
+    "OTEL_SPAN_LINK_COUNT_LIMIT": _LIMIT,
+    "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT": _LIMIT,
+    "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT": _LIMIT,
+    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": _LENGTH,
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": _LENGTH,
+    "TURNTRACE_SPOOL_DIR": NoSetting(_unless(), "memory only", "there is no disk spool yet"),
     **{
-        f"OTEL_EXPORTER_OTLP_{signal}{name}": (_unless(), instead)
-        for signal in ("TRACES_", "")
+        f"OTEL_EXPORTER_OTLP_{signal}{name}": NoSetting(_unless(), instead, "not supported yet")
         for name, instead in (
             ("CERTIFICATE", "the system's certificates"),
             ("CLIENT_KEY", "no client certificate"),
             ("CLIENT_CERTIFICATE", "no client certificate"),
         )
+        for signal in ("TRACES_", "")
     },
 }
-"""By variable: a function that returns the fault of a text, or nothing; what is used instead."""
+"""By variable; a value at fault is one warning."""
+
+IGNORED: Final[dict[str, str]] = {
+    "OTEL_METRICS_EXPORTER": "of metrics, which turntrace does not export",
+    "OTEL_METRIC_*": "of metrics",
+    "OTEL_METRICS_*": "of metrics",
+    "OTEL_EXPORTER_OTLP_METRICS_*": "of metrics",
+    "OTEL_EXPORTER_PROMETHEUS_*": "of metrics",
+    "OTEL_LOGS_EXPORTER": "of logs, which stay the app's own: only their ids are turntrace's",
+    "OTEL_BLRP_*": "of logs",
+    "OTEL_LOGRECORD_*": "of logs",
+    "OTEL_EXPORTER_OTLP_LOGS_*": "of logs",
+    "OTEL_EXPORTER_OTLP_INSECURE": "of gRPC; over HTTP the URL says whether it is `https`",
+    "OTEL_EXPORTER_OTLP_TRACES_INSECURE": "of gRPC",
+    "OTEL_EXPORTER_ZIPKIN_*": "of an exporter that turntrace does not have; OTLP is sent",
+    "OTEL_EXPORTER_JAEGER_*": "of an exporter that turntrace does not have; Jaeger takes OTLP",
+    "OTEL_CONFIG_FILE": "there is no configuration by file",
+    "OTEL_EXPERIMENTAL_CONFIG_FILE": "there is no configuration by file",
+    "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": (
+        "nothing is detected; `OTEL_RESOURCE_ATTRIBUTES` says what is known"
+    ),
+    "OTEL_SEMCONV_STABILITY_OPT_IN": "`TURNTRACE_VOCABULARY` chooses the names",
+    "OTEL_INSTRUMENTATION_*": "of OpenTelemetry's own instrumentations",
+    "OTEL_PYTHON_*": "of OpenTelemetry's API and SDK for Python",
+    "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY": "the connection to the collector is direct",
+}
+"""By variable or family of them; nothing is said, because others may read them."""
 
 
 def import_propagators() -> None:

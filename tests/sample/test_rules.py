@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 
 import pytest
 
+from turntrace import rules as public
 from turntrace.record import Verdict
 from turntrace.sample.rules import Facts, Rule, SamplingPolicy, is_in_ratio
 
@@ -14,7 +16,7 @@ def facts(trace_id: int = 1, name: str = "x") -> Facts:
     return Facts(trace_id=trace_id, name=name)
 
 
-def test_development_keeps_every_trace() -> None:
+def test_a_policy_used_by_itself_keeps_every_trace() -> None:
     policy = SamplingPolicy()
     assert all(policy.decide(facts(number)).keep for number in (0, 1, 2**127, 2**128 - 1))
 
@@ -66,3 +68,35 @@ def test_a_trace_kept_at_a_low_ratio_is_kept_at_a_higher_one() -> None:
 def test_a_baseline_that_is_no_ratio_is_refused(baseline: float) -> None:
     with pytest.raises(ValueError, match=r"from 0\.0 to 1\.0"):
         SamplingPolicy(baseline=baseline)
+
+
+def test_a_policy_without_a_baseline_takes_the_default_and_keeps_its_rules() -> None:
+    rule = Rule(reason="chat", holds=lambda f: f.name == "chat")
+    policy = SamplingPolicy(rules=(rule,)).with_default(0.0)
+    assert policy == SamplingPolicy(rules=(rule,), baseline=0.0)
+    assert not policy.decide(facts(name="other")).keep
+    assert policy.decide(facts(name="chat")).keep
+
+
+@pytest.mark.parametrize("own", [0.0, 0.5, 1.0])
+def test_a_policy_with_a_baseline_of_its_own_keeps_it(own: float) -> None:
+    assert SamplingPolicy(baseline=own).with_default(0.25).baseline == own
+
+
+def test_what_a_policy_was_derived_from_is_still_what_it_is() -> None:
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Lenient(SamplingPolicy):
+        pass
+
+    assert type(Lenient().with_default(0.5)) is Lenient
+
+
+def test_a_rule_may_ask_for_what_the_root_was_started_with() -> None:
+    rule = Rule(reason="ai", holds=lambda f: "ai.model" in f.attributes)
+    policy = SamplingPolicy(rules=(rule,), baseline=0.0)
+    assert policy.decide(Facts(trace_id=1, name="x", attributes={"ai.model": "m"})).keep
+    assert not policy.decide(facts()).keep
+
+
+def test_the_public_module_for_authors_of_policies_holds_rules_and_facts() -> None:
+    assert (public.Rule, public.Facts) == (Rule, Facts)

@@ -323,7 +323,7 @@ _damage = st.lists(
 
 
 @given(damage=_damage, is_json=st.booleans(), is_gzip=st.booleans())
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=list(HealthCheck))
 def test_damaged_request_is_stored_as_answered_or_not_at_all(
     client: TestClient, store: SqliteStore, damage: Any, is_json: bool, is_gzip: bool
 ) -> None:
@@ -347,7 +347,7 @@ def test_damaged_request_is_stored_as_answered_or_not_at_all(
 
 
 @given(body=st.binary(max_size=300), is_json=st.booleans())
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=list(HealthCheck))
 def test_random_bytes_are_never_an_internal_error_nor_stored(
     client: TestClient, store: SqliteStore, body: bytes, is_json: bool
 ) -> None:

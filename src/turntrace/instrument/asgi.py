@@ -12,10 +12,11 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, StatusCode
 
 from turntrace import attributes as keys
-from turntrace.conversation import bind, failed
+from turntrace.conversation import bind
 from turntrace.failsafe import Guarded
 from turntrace.instrument.patch import Patches
 from turntrace.record.context import TURN_KEY, attach, detach, with_span
+from turntrace.record.failure import failed
 from turntrace.record.span import Span
 from turntrace.record.turn_summary import CANCELLED, ERROR, TurnSummary
 
@@ -129,7 +130,7 @@ class _Request:
         provider = self.span.provider if isinstance(self.span, Span) else None
         self.now_ns: Callable[[], int] = time.time_ns if provider is None else provider.now_ns
         self.answered_ns: int | None = None
-        self.summary = TurnSummary()
+        self.summary = TurnSummary(self.span)
         self.token = attach(Context({**with_span(self.span, context), TURN_KEY: self.summary}))
         request_id = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"")
         if _REQUEST_ID.fullmatch(request_id):

@@ -9,9 +9,9 @@ from opentelemetry import context as otel_context
 from opentelemetry.trace import SpanKind, StatusCode
 
 from turntrace import attributes as keys
-from turntrace.conversation import failed
 from turntrace.failsafe import Guarded
 from turntrace.record.context import SPAN_KEY, attach, detach, get_current, with_span
+from turntrace.record.failure import failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

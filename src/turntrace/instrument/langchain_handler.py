@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -14,7 +13,18 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
 from turntrace import attributes as keys
-from turntrace.ai import estimate_cost, provider_of_langchain, usage_of_langchain
+from turntrace.ai.call import (
+    CALL_KEY,
+    ModelCall,
+    add_conversation,
+    identifier,
+    model_name,
+    open_call,
+    start_model_call,
+)
+from turntrace.ai.chunks import has_text
+from turntrace.ai.providers import provider_of_langchain
+from turntrace.ai.usage import usage_of_langchain
 from turntrace.failsafe import Guarded
 from turntrace.instrument.langchain_run import (
     AGENT,
@@ -23,11 +33,8 @@ from turntrace.instrument.langchain_run import (
     RUN_KEY,
     TOOL,
     Run,
-    has_text,
-    identifier,
 )
 from turntrace.record.context import SPAN_KEY, attach, get_current, with_span
-from turntrace.record.local_trace import current_local_trace
 from turntrace.record.turn_summary import OK
 
 if TYPE_CHECKING:
@@ -137,25 +144,27 @@ class TurntraceHandler(BaseCallbackHandler):
         """Start the span of a model call."""
         with Guarded("the start of a model call's span"):
             facts = metadata or {}
-            provider = provider_of_langchain(facts.get("ls_provider"))
-            model = identifier(facts.get("ls_model_name")).rpartition("models/")[2] or "unknown"
             values: dict[str, Any] = {
-                keys.GEN_AI_OPERATION_NAME: "chat",
-                keys.GEN_AI_PROVIDER_NAME: provider.name,
-                keys.AI_SYSTEM: provider.system,
-                keys.GEN_AI_REQUEST_MODEL: model,
-                keys.AI_MODEL: model,
-                keys.AI_PROMPT_HISTORY_SIZE: sum(len(batch) for batch in messages),
+                keys.AI_PROMPT_HISTORY_SIZE: sum(len(batch) for batch in messages)
             }
             self._add_parameters(values, facts, kwargs.get("invocation_params") or {})
-            run = self._start(CHAT, run_id, parent_run_id, f"chat {model}", SpanKind.CLIENT, values)
-            run.model = model
-            run.provider = provider
+            outer = self._outer(CHAT, parent_run_id)
+            call = open_call(outer)
+            is_joined = call is not None
+            if call is None:
+                call = start_model_call(
+                    model_name(facts.get("ls_model_name")),
+                    provider_of_langchain(facts.get("ls_provider")),
+                    outer,
+                    scope=SCOPE,
+                    parameters=values,
+                )
+            run = self._begin(CHAT, run_id, call.span, outer, call)
+            run.is_joined = is_joined
             if run.agent is not None:
                 run.agent.iterations += 1
-            if run.turn is not None:
-                run.turn.model_calls += 1
-                run.turn.iterations += run.agent is not None
+                if run.turn is not None:
+                    run.turn.iterations += 1
 
     @staticmethod
     def _add_parameters(
@@ -214,15 +223,22 @@ class TurntraceHandler(BaseCallbackHandler):
         values: dict[str, Any],
     ) -> Run:
         outer = self._outer(kind, parent_run_id)
-        bound = current_local_trace(outer)
-        if bound is not None and kind != NODE:
-            session = bound.bound.get(keys.SESSION_ID)
-            if session is not None:
-                values[keys.GEN_AI_CONVERSATION_ID] = session
-            if kind == CHAT and keys.TURN_PHASE in bound.bound:
-                values[keys.AI_PROMPT_PHASE] = bound.bound[keys.TURN_PHASE]
+        if kind != NODE:
+            add_conversation(values, outer, is_model_call=False)
         span = trace.get_tracer(SCOPE).start_span(name, outer, span_kind, values)
+        return self._begin(kind, run_id, span, outer)
+
+    def _begin(
+        self,
+        kind: str,
+        run_id: UUID,
+        span: trace.Span,
+        outer: Context,
+        call: ModelCall | None = None,
+    ) -> Run:
+        """Make a started span the run's, and the current one where a guard undoes that."""
         run = self._runs[run_id] = Run(kind, run_id, span, outer)
+        run.call = call
         if run.parent is not None:
             run.parent.children[run_id] = run
         scope = get_current().get(GUARDED_KEY)
@@ -230,6 +246,8 @@ class TurntraceHandler(BaseCallbackHandler):
             scope.add(self, run_id)
             inner = dict(with_span(span, outer))
             inner[RUN_KEY] = run
+            if call is not None:
+                inner[CALL_KEY] = call
             inner.pop(GRAPH_KEY, None)
             attach(Context(inner))
         return run
@@ -258,15 +276,10 @@ class TurntraceHandler(BaseCallbackHandler):
     ) -> None:
         """Time the first chunk and the first chunk with text."""
         run = self._runs.get(run_id)
-        if run is None or run.first_text is not None:
+        if run is None or run.call is None or run.call.first_text is not None:
             return
         with Guarded("a model's chunk"):
-            now = time.perf_counter()
-            run.is_streamed = True
-            if run.first_chunk is None:
-                run.first_chunk = now
-            if has_text(token):
-                run.first_text = now
+            run.call.chunk_came(with_text=has_text(token))
 
     # -- ends: in another task, so nothing is detached -----------------------------------------
 
@@ -302,25 +315,20 @@ class TurntraceHandler(BaseCallbackHandler):
 
     def _add_response(self, run_id: UUID, response: LLMResult) -> None:
         run = self._runs.get(run_id)
-        if run is None:
+        if run is None or run.call is None:
             return
         generation = next((batch[0] for batch in response.generations if batch), None)
         message = getattr(generation, "message", None)
         facts = getattr(message, "response_metadata", None) or {}
         usage = usage_of_langchain(getattr(message, "usage_metadata", None))
-        values: dict[str, Any] = dict(usage.attributes())
+        # A call by hand may hold several of LangChain's, one after the other.
+        values = run.call.used(run.call.usage + usage if run.is_joined else usage)
         model = identifier(facts.get("model_name") or facts.get("model"))
         if model:
             values[keys.GEN_AI_RESPONSE_MODEL] = model.rpartition("models/")[2]
         reason = identifier(facts.get("finish_reason") or facts.get("stop_reason"))
         if reason:
             values[keys.GEN_AI_RESPONSE_FINISH_REASONS] = (reason,)
-        prices = run.provider.prices if run.provider is not None else ""
-        cost = estimate_cost(run.model, usage, provider=prices)
-        if cost is not None:
-            values[keys.AI_COST_ESTIMATED_USD] = cost
-        if run.turn is not None:
-            run.turn.used_tokens(usage.input_tokens, usage.output_tokens, cost)
         run.span.set_attributes(values)
 
     def _finish(self, run_id: UUID, error: BaseException | None) -> None:
@@ -341,9 +349,7 @@ class TurntraceHandler(BaseCallbackHandler):
         if error is not None:
             self._end_children(run)
         span = run.span
-        if run.kind == CHAT:
-            span.set_attributes(run.stream_times())
-        elif run.kind == AGENT:
+        if run.kind == AGENT:
             span.set_attributes(
                 {
                     keys.AI_REACT_LOOP_ITERATIONS: run.iterations,
@@ -354,7 +360,10 @@ class TurntraceHandler(BaseCallbackHandler):
             run.note_error(error)
         elif run.speaks_for_turn is not None:
             run.speaks_for_turn.agent_ended(OK)
-        span.end()
+        if run.call is None:
+            span.end()
+        elif not run.is_joined:
+            run.call.end()
 
     def _end_children(self, run: Run) -> None:
         """End what is open below a run that broke off; after a good end it is work that goes on."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
 
-from turntrace import attributes as keys
-from turntrace.conversation import failed
+from turntrace.record.failure import failed
 from turntrace.record.turn_summary import CANCELLED, ERROR, TurnSummary, current_turn
 
 if TYPE_CHECKING:
@@ -18,7 +15,7 @@ if TYPE_CHECKING:
     from opentelemetry import trace
     from opentelemetry.context import Context
 
-    from turntrace.ai import Provider
+    from turntrace.ai.call import ModelCall
 
 AGENT, NODE, CHAT, TOOL = "agent", "node", "chat", "tool"
 
@@ -26,7 +23,6 @@ RUN_KEY = otel_context.create_key("turntrace-ai-run")
 """In the context of a run: the run."""
 
 _NO_ERRORS = frozenset({"GraphBubbleUp", "GraphInterrupt", "ParentCommand"})
-_IDENTIFIER = re.compile(r"[A-Za-z0-9_][\w.:/@+-]{0,63}", re.ASCII)
 _RECURSION = "GraphRecursionError"
 
 
@@ -35,19 +31,15 @@ class Run:
 
     __slots__ = (
         "agent",
+        "call",
         "children",
-        "first_chunk",
-        "first_text",
-        "is_streamed",
+        "is_joined",
         "iterations",
         "kind",
-        "model",
         "outer",
         "parent",
-        "provider",
         "run_id",
         "span",
-        "started",
         "tool_calls",
         "turn",
     )
@@ -58,7 +50,6 @@ class Run:
         self.span = span
         self.outer = outer
         """The context the run was started in."""
-        self.started = time.perf_counter()
         self.turn: TurnSummary | None = current_turn(outer)
         parent = outer.get(RUN_KEY)
         self.parent: Run | None = parent if isinstance(parent, Run) else None
@@ -68,30 +59,15 @@ class Run:
         self.children: dict[UUID, Run] = {}
         self.iterations = 0
         self.tool_calls = 0
-        self.first_chunk: float | None = None
-        self.first_text: float | None = None
-        self.is_streamed = False
-        self.model = ""
-        self.provider: Provider | None = None
+        self.call: ModelCall | None = None
+        """What is measured of a model call; no other kind of run has one."""
+        self.is_joined = False
+        """Whether the span is somebody else's, who traced the same call by hand and ends it."""
 
     @property
     def speaks_for_turn(self) -> TurnSummary | None:
         """The turn whose outcome this run decides; None within a tool or a node of another run."""
         return self.turn if self.kind == AGENT and self.parent is None else None
-
-    def stream_times(self) -> dict[str, Any]:
-        """Return how long the first chunk, the first text and the whole stream took."""
-        values: dict[str, Any] = {keys.GEN_AI_REQUEST_STREAM: self.is_streamed}
-        if self.first_chunk is not None:
-            values[keys.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] = round(
-                self.first_chunk - self.started, 6
-            )
-            values[keys.AI_STREAM_TOTAL_MS] = round((time.perf_counter() - self.started) * 1000, 3)
-        if self.first_text is not None:
-            values[keys.AI_STREAM_FIRST_TOKEN_MS] = round(
-                (self.first_text - self.started) * 1000, 3
-            )
-        return values
 
     def note_error(self, error: BaseException) -> None:
         """Interrupts, cancellation and a reader that left are outcomes; the rest are errors."""
@@ -107,26 +83,3 @@ class Run:
         failed(self.span, error)
         if turn is not None:
             turn.agent_ended(ERROR)
-
-
-def identifier(name: object) -> str:
-    """Return a name of a model, tool, graph or reason if it looks like one, else nothing.
-
-    Such names come from configuration as a rule, and from a user or a model where an app lets
-    them choose: whatever has a space in it is no name.
-    """
-    return name if isinstance(name, str) and _IDENTIFIER.fullmatch(name) else ""
-
-
-def has_text(token: Any) -> bool:
-    """Tell whether a chunk's content holds text; tool calls and the last empty chunk do not."""
-    if isinstance(token, str):
-        return bool(token)
-    if isinstance(token, list):
-        return any(
-            bool(part)
-            if isinstance(part, str)
-            else bool(isinstance(part, dict) and part.get("text"))
-            for part in token
-        )
-    return False

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
 
-from turntrace.ai import load_prices_soon
+from turntrace.ai.prices import load_prices_soon
 from turntrace.instrument.langchain_handler import (
     GRAPH_KEY,
     GUARDED_KEY,

@@ -11,8 +11,8 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from turntrace import attributes as keys
-from turntrace.conversation import failed
 from turntrace.failsafe import Guarded
+from turntrace.record.failure import failed
 from turntrace.record.turn_summary import current_turn
 
 SCOPE = "turntrace.sqlalchemy"

@@ -110,6 +110,12 @@ class TracerProvider(trace_api.TracerProvider):
         self._tracers: dict[tuple[str | None, ...], Tracer] = {}
         self._closed = False
 
+    def redirect(
+        self, resource: Resource, sink: Callable[[Span], None], *, decide: RootDecision
+    ) -> None:
+        """Give spans to other stages from now on; tracers that were handed out follow."""
+        self.resource, self.sink, self._decide = resource, sink, decide
+
     def get_tracer(
         self,
         instrumenting_module_name: str,

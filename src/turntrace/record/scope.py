@@ -25,6 +25,9 @@ class SpanScope(ABC):
 
     __slots__ = ()
 
+    takes_generators = False
+    """Whether generators may be decorated, although the span covers only their making."""
+
     @abstractmethod
     def __enter__(self) -> Span:
         """Start the span and make it current."""
@@ -39,22 +42,40 @@ class SpanScope(ABC):
         """End the span; what was raised goes on."""
 
     @abstractmethod
-    def _again(self) -> Self:
-        """Return a scope of its own for one call of a decorated function."""
+    def _again(self, arguments: tuple[Any, ...]) -> Self:
+        """Return a scope of its own for one call of a decorated function with ``arguments``."""
+
+    def _returned(self, result: object) -> None:  # noqa: B027 - most scopes have no use for it
+        """Look at what a decorated function returned, before the span ends."""
 
     def __call__(self, function: F) -> F:
-        """Decorate ``function``: each call gets a span of its own."""
+        """Decorate ``function``: each call gets a span of its own.
+
+        Raises:
+            TypeError: it is a generator, which runs while others run: the span would not be
+                current between two items.
+        """
+        is_generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+        if is_generator and not self.takes_generators:
+            raise TypeError(
+                f"{function.__qualname__} is a generator, which this cannot decorate:"
+                " use `with` around what makes one item, or turntrace.start_ai_stream_span"
+            )
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
             async def in_span(*args: Any, **kwargs: Any) -> Any:
-                with self._again():
-                    return await function(*args, **kwargs)
+                with (scope := self._again(args)):
+                    result = await function(*args, **kwargs)
+                    scope._returned(result)  # noqa: SLF001 - its own class
+                    return result
         else:
 
             @functools.wraps(function)
             def in_span(*args: Any, **kwargs: Any) -> Any:
-                with self._again():
-                    return function(*args, **kwargs)
+                with (scope := self._again(args)):
+                    result = function(*args, **kwargs)
+                    scope._returned(result)  # noqa: SLF001 - its own class
+                    return result
 
         return in_span  # type: ignore[return-value] # wraps keeps the signature

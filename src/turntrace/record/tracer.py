@@ -169,6 +169,8 @@ class CurrentSpan(SpanScope):
 
     __slots__ = ("_arguments", "_end", "_entered", "_record", "_status", "_tracer")
 
+    takes_generators = True  # as the API's own does
+
     def __init__(
         self,
         tracer: Tracer,
@@ -209,7 +211,7 @@ class CurrentSpan(SpanScope):
         if self._end:
             span.end()
 
-    def _again(self) -> CurrentSpan:
+    def _again(self, arguments: tuple[Any, ...]) -> CurrentSpan:  # noqa: ARG002 - same for any
         return CurrentSpan(
             self._tracer,
             self._arguments,

@@ -10,6 +10,7 @@ from turntrace.record.context import TURN_KEY, get_current
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
+    from opentelemetry.trace import Span
 
     from turntrace.record.span_record import AttributeValue
 
@@ -37,12 +38,15 @@ class TurnSummary:
         "model_calls",
         "outcome",
         "output_tokens",
+        "span",
         "started",
         "tokens_emitted",
         "tool_calls",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, span: Span | None = None) -> None:
+        self.span = span
+        """The turn's root, for facts of the whole turn."""
         self.started = time.perf_counter()
         self.outcome = OK
         """How the turn's own handler ended; an agent's failure counts beside it."""

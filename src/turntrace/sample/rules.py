@@ -5,13 +5,15 @@ Nothing here knows a lock, a thread, a clock or a span.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from turntrace.record.local_trace import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Self
 
 _RANDOM_BITS = 56
 _RANDOM_MASK = (1 << _RANDOM_BITS) - 1
@@ -27,6 +29,8 @@ class Facts:
     """The root's name."""
     is_server: bool = False
     """Whether the root answers somebody else's request or event."""
+    attributes: Mapping[str, object] = field(default_factory=dict)
+    """What the root was started with, by attribute key; not yet guarded, so only to be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,29 +46,35 @@ class Rule:
 class SamplingPolicy:
     """An ordered list of rules and a baseline ratio for all that no rule holds for.
 
+    Raises:
+        ValueError: The baseline is no ratio.
+
     Example:
         >>> SamplingPolicy(baseline=1.0).decide(Facts(trace_id=7, name="GET")).reason
         'baseline'
     """
 
     rules: tuple[Rule, ...] = ()
-    baseline: float = 1.0
-    """0.0 to 1.0; 1.0 (the default in development) keeps every trace."""
+    baseline: float | None = None
+    """0.0 to 1.0; ``None`` is the baseline of the settings, and 1.0 where there are none."""
 
     def __post_init__(self) -> None:
         """Refuse a ratio that is none."""
-        if not 0.0 <= self.baseline <= 1.0:
+        if self.baseline is not None and not 0.0 <= self.baseline <= 1.0:
             raise ValueError(f"baseline is {self.baseline!r}; it must be a ratio from 0.0 to 1.0")
+
+    def with_default(self, baseline: float) -> Self:
+        """Return this policy with ``baseline`` if it has none of its own."""
+        return self if self.baseline is not None else dataclasses.replace(self, baseline=baseline)
 
     def decide(self, facts: Facts) -> Verdict:
         """Return the verdict: the first rule that holds, else the baseline by the trace id."""
         for rule in self.rules:
             if rule.holds(facts):
                 return Verdict(keep=True, reason=rule.reason, probability=1.0)
+        ratio = 1.0 if self.baseline is None else self.baseline
         return Verdict(
-            keep=is_in_ratio(facts.trace_id, self.baseline),
-            reason="baseline",
-            probability=self.baseline,
+            keep=is_in_ratio(facts.trace_id, ratio), reason="baseline", probability=ratio
         )
 
 

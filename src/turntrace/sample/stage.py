@@ -32,7 +32,7 @@ class SampleStage:
         remote_parent: SpanContext | None,  # noqa: ARG002 - a remote flag never forces a keep
         name: str,
         kind: SpanKind,
-        attributes: Mapping[str, object] | None,  # noqa: ARG002 - the rules of a later form read them
+        attributes: Mapping[str, object] | None,
     ) -> Verdict:
         """Decide a local trace when its root starts."""
         return self._policy.decide(
@@ -40,6 +40,7 @@ class SampleStage:
                 trace_id=trace_id,
                 name=name,
                 is_server=kind in (SpanKind.SERVER, SpanKind.CONSUMER),
+                attributes=attributes or {},
             )
         )
 

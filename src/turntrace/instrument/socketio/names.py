@@ -8,9 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from turntrace.literals import is_literal
-
-OTHER = "*"
-"""Stands for an event or namespace that only a catch-all takes."""
+from turntrace.socket_spans import OTHER
 
 RESERVED = frozenset({"connect", "disconnect"})
 

@@ -8,12 +8,9 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanContext, SpanKind
 
 from turntrace import attributes as keys
-from turntrace.conversation import has_failed
 from turntrace.failsafe import Guarded
 from turntrace.instrument import asgi
 from turntrace.instrument.socketio import wire
@@ -22,15 +19,28 @@ from turntrace.instrument.socketio.names import (
     handled_name,
     namespace_name,
 )
-from turntrace.instrument.socketio.spans import SCOPE, end, note_failure, start_emit
-from turntrace.record.context import SPAN_KEY, TURN_KEY, attach, detach, get_current, with_span
-from turntrace.record.turn_summary import CANCELLED, ERROR, OK, TurnSummary, current_turn
+from turntrace.instrument.socketio.spans import end, note_failure, start_emit
+from turntrace.record.context import SPAN_KEY, TURN_KEY, attach, detach, get_current
+from turntrace.record.turn_summary import CANCELLED, TurnSummary, current_turn
 from turntrace.settings import DEFAULT_TOKEN_EVENTS
+from turntrace.socket_spans import (
+    CONNECTION,
+    DISCONNECT,
+    Connections,
+    connection_facts,
+    start_connection,
+    start_disconnect,
+    start_event,
+    within,
+)
 
 if TYPE_CHECKING:
-    from turntrace.instrument.patch import Patches
+    from opentelemetry.trace import Span
 
-_connections: WeakKeyDictionary[Any, dict[str, SpanContext]] = WeakKeyDictionary()
+    from turntrace.instrument.patch import Patches
+    from turntrace.record.running_turn import RunningTurn
+
+_connections: WeakKeyDictionary[Any, Connections] = WeakKeyDictionary()
 """For each server the connect span of every open sid, so that events can link to it."""
 
 _spoofed: ContextVar[bool] = ContextVar("turntrace_spoofed", default=False)
@@ -42,16 +52,6 @@ _answering: ContextVar[bool] = ContextVar("turntrace_answering", default=False)
 _emitted = EmittedNames(DEFAULT_TOKEN_EVENTS)
 
 _CONNECT = 0
-_REASONS = frozenset(
-    {
-        "client disconnect",
-        "server disconnect",
-        "ping timeout",
-        "transport close",
-        "transport error",
-        "unknown",
-    }
-)
 
 
 def use_token_events(patterns: tuple[str, ...]) -> None:
@@ -105,19 +105,11 @@ async def _handle_connect(wrapped: Any, server: Any, args: Any, kwargs: Any) -> 
         environ = server.environ.get(eio_sid) or {}
         is_asked = wire.asks(environ.get("QUERY_STRING", "")) and wire.speaks(server.packet_class)
         name = namespace_name(server, namespace)
-        span = trace.get_tracer(SCOPE).start_span(
-            f"socket.io connect {name}",
-            Context(),
-            SpanKind.SERVER,
-            {
-                **_common(server, eio_sid, name),
-                keys.MESSAGING_OPERATION: "connection",
-            },
-        )
+        span = start_connection(_facts(server, eio_sid, name), name)
     if span is None:
         return await wrapped(*args, **kwargs)
     answer = _answering.set(is_asked)
-    token = attach(with_span(span, Context()))
+    token = attach(within(span, CONNECTION))
     try:
         return await wrapped(*args, **kwargs)
     except Exception as error:
@@ -129,7 +121,7 @@ async def _handle_connect(wrapped: Any, server: Any, args: Any, kwargs: Any) -> 
         with Guarded("the end of a Socket.IO connect span"):
             sid = server.manager.sid_from_eio_sid(eio_sid, namespace)
             if sid is not None and server.manager.is_connected(sid, namespace):
-                _connections.setdefault(server, {})[sid] = span.get_span_context()
+                _connections.setdefault(server, Connections()).opened(sid, span)
                 span.set_attribute(keys.SOCKET_ID, sid)
         end(span)
 
@@ -138,16 +130,11 @@ def _connect_arguments(eio_sid: str, namespace: str | None, *_: Any, **__: Any) 
     return eio_sid, namespace or "/"
 
 
-def _common(server: Any, eio_sid: str, namespace: str) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        keys.MESSAGING_SYSTEM: keys.SOCKETIO_SYSTEM,
-        keys.MESSAGING_DESTINATION_NAME: namespace,
-    }
+def _facts(server: Any, eio_sid: str, namespace: str) -> dict[str, Any]:
     # Not eio.transport(): it raises for a session that has closed meanwhile, and forgets it.
     session = server.eio.sockets.get(eio_sid)
-    if session is not None:
-        values[keys.SOCKET_TRANSPORT] = "websocket" if session.upgraded else "polling"
-    return values
+    transport = None if session is None else "websocket" if session.upgraded else "polling"
+    return connection_facts(namespace, transport)
 
 
 async def _dispatch_event(wrapped: Any, server: Any, args: Any, kwargs: Any) -> Any:
@@ -162,25 +149,23 @@ def _note_connection(
 ) -> None:
     if isinstance(data, wire.EventData):
         sid = server.manager.sid_from_eio_sid(eio_sid, namespace or "/")
-        data.connected = _connections.get(server, {}).get(sid)
+        known = _connections.get(server)
+        data.connected = None if known is None else known.of(sid)
 
 
 async def _handle_event(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     event = None
     with Guarded("the start of a Socket.IO event span"):
         _spoofed.set(_event_name(*args, **kwargs) == "disconnect")
-        event = _Event.start(*args, **kwargs)
+        event = _start_event(*args, **kwargs)
     if event is None:
         return await wrapped(*args, **kwargs)
     cancelled_before = _cancellations()
     try:
         return await wrapped(*args, **kwargs)
-    except Exception as error:
-        event.summary.outcome = ERROR
-        note_failure(event.span, error)
-        raise
-    except BaseException:
-        event.summary.outcome = CANCELLED
+    except BaseException as error:
+        with Guarded("the outcome of a Socket.IO event"):
+            event.broke_off(error)
         raise
     finally:
         with Guarded("the end of a Socket.IO event span"):
@@ -201,56 +186,24 @@ def _event_name(_server: Any, _sid: str, _eio_sid: str, data: Any, *_: Any, **__
     return data[0]
 
 
-class _Event:
-    """One received event while its handler runs."""
-
-    __slots__ = ("_token", "span", "summary")
-
-    def __init__(self, span: trace.Span, context: Context) -> None:
-        self.span = span
-        self.summary = TurnSummary()
-        self._token = attach(Context({**with_span(span, context), TURN_KEY: self.summary}))
-
-    @classmethod
-    def start(
-        cls, server: Any, sid: str, eio_sid: str, data: Any, namespace: str, *_: Any, **__: Any
-    ) -> _Event | None:
-        """Start the local root of a turn; None if nobody handles the event."""
-        name = handled_name(server, namespace, data[0])
-        if name is None:
-            return None
-        values = {
-            **_common(server, eio_sid, namespace_name(server, namespace)),
-            keys.MESSAGING_OPERATION: "receive",
-            keys.MESSAGING_OPERATION_NAME: "process",
-            keys.MESSAGING_OPERATION_TYPE: "process",
-            keys.SOCKET_ID: sid,
-            keys.SOCKET_EVENT: name,
-        }
-        size = getattr(data, "size_bytes", None)
-        if size is not None:
-            values[keys.SOCKET_CONTENT_LENGTH] = size
-            values[keys.MESSAGING_MESSAGE_BODY_SIZE] = size
-        # Never the context of the connection: asyncio copies that of the websocket's request
-        # into every handler, and under polling that request has ended already.
-        context = wire.extract(data, Context())
-        connected = getattr(data, "connected", None) or _connections.get(server, {}).get(sid)
-        span = trace.get_tracer(SCOPE).start_span(
-            f"socket.io {name}",
-            context,
-            SpanKind.CONSUMER,
-            values,
-            [Link(connected)] if connected is not None else None,
-        )
-        return cls(span, context)
-
-    def end(self) -> None:
-        """Write the turn's summary and end its root."""
-        detach(self._token)
-        if self.summary.outcome == OK and has_failed(self.span):
-            self.summary.outcome = ERROR  # the app has coped with an error, and said so
-        self.span.set_attributes(self.summary.attributes())
-        self.span.end()
+def _start_event(
+    server: Any, sid: str, eio_sid: str, data: Any, namespace: str, *_: Any, **__: Any
+) -> RunningTurn | None:
+    """Start the turn of a received event; None if nobody handles it."""
+    name = handled_name(server, namespace, data[0])
+    if name is None:
+        return None
+    connected = getattr(data, "connected", None)
+    if connected is None and server in _connections:
+        connected = _connections[server].of(sid)
+    return start_event(
+        name,
+        _facts(server, eio_sid, namespace_name(server, namespace)),
+        sid=sid,
+        size_bytes=getattr(data, "size_bytes", None),
+        remote=wire.extract(data, Context()),
+        connected=connected,
+    )
 
 
 def _get_event_handler(wrapped: Any, _server: Any, args: Any, kwargs: Any) -> Any:
@@ -288,7 +241,7 @@ async def _disconnected(wrapped: Any, server: Any, args: Any, kwargs: Any) -> An
         span = _disconnect_span(server, *args[1:])
     if span is None:
         return await wrapped(*args, **kwargs)
-    token = attach(with_span(span, Context()))
+    token = attach(within(span, DISCONNECT))
     try:
         return await wrapped(*args, **kwargs)
     except Exception as error:
@@ -299,25 +252,11 @@ async def _disconnected(wrapped: Any, server: Any, args: Any, kwargs: Any) -> An
         end(span)
 
 
-def _disconnect_span(
-    server: Any, namespace: str, sid: str, reason: object = None, *_: Any
-) -> trace.Span:
-    connected = _connections.get(server, {}).pop(sid, None)
-    values: dict[str, Any] = {
-        keys.MESSAGING_SYSTEM: keys.SOCKETIO_SYSTEM,
-        keys.MESSAGING_DESTINATION_NAME: namespace_name(server, namespace),
-        keys.MESSAGING_OPERATION: "disconnect",
-        keys.SOCKET_ID: sid,
-    }
-    if reason in _REASONS:
-        values[keys.SOCKET_DISCONNECT_REASON] = reason
-    return trace.get_tracer(SCOPE).start_span(
-        "socket.io disconnect",
-        Context(),
-        SpanKind.INTERNAL,
-        values,
-        [Link(connected)] if connected is not None else None,
-    )
+def _disconnect_span(server: Any, namespace: str, sid: str, reason: object = None, *_: Any) -> Span:
+    known = _connections.get(server)
+    facts = connection_facts(namespace_name(server, namespace), None)
+    connected = None if known is None else known.closed(sid)
+    return start_disconnect(facts, sid=sid, reason=reason, connected=connected)
 
 
 async def _send_packet(wrapped: Any, _server: Any, args: Any, kwargs: Any) -> Any:

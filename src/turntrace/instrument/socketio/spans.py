@@ -8,14 +8,13 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from turntrace import attributes as keys
-from turntrace.conversation import failed
 from turntrace.failsafe import Guarded
+from turntrace.record.failure import failed
+from turntrace.socket_spans import SCOPE
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
-
-SCOPE = "turntrace.socketio"
 
 
 def start_emit(name: str, context: Context) -> Span | None:

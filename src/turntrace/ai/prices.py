@@ -1,95 +1,24 @@
-"""Tokens and money of a model call: what the providers report, in one shape."""
+"""What a model call costs, by the price table of genai-prices."""
 
 from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from turntrace import attributes as keys
+from turntrace.ai.providers import price_list_of
 from turntrace.failsafe import logger, swallowed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from turntrace.ai.usage import TokenUsage
 
 _MILLION = 1_000_000
 _SLOT_SECONDS = 1800
 """How long a price is remembered: some providers are cheaper at night, from a half hour on."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenUsage:
-    """Tokens of one model call; None where the provider said nothing (never 0 for unknown)."""
-
-    input_tokens: int | None = None
-    """Prompt tokens, cached ones included."""
-    output_tokens: int | None = None
-    """Completion tokens, reasoning included."""
-    cached_tokens: int | None = None
-    """Of the input, those read from a cache."""
-    reasoning_tokens: int | None = None
-    """Of the output, those thought and not said."""
-
-    def attributes(self) -> dict[str, int]:
-        """Return the usage in both vocabularies; unknown numbers are left out."""
-        values: dict[str, int] = {}
-        if self.input_tokens is not None:
-            values[keys.GEN_AI_USAGE_INPUT_TOKENS] = self.input_tokens
-            values[keys.AI_USAGE_PROMPT_TOKENS] = self.input_tokens
-        if self.output_tokens is not None:
-            values[keys.GEN_AI_USAGE_OUTPUT_TOKENS] = self.output_tokens
-            values[keys.AI_USAGE_COMPLETION_TOKENS] = self.output_tokens
-        if self.input_tokens is not None and self.output_tokens is not None:
-            values[keys.AI_USAGE_TOTAL_TOKENS] = self.input_tokens + self.output_tokens
-        if self.cached_tokens is not None:
-            values[keys.GEN_AI_USAGE_CACHE_READ] = self.cached_tokens
-        if self.reasoning_tokens is not None:
-            values[keys.GEN_AI_USAGE_REASONING] = self.reasoning_tokens
-        return values
-
-
-def usage_of_langchain(usage_metadata: Mapping[str, Any] | None) -> TokenUsage:
-    """Return the usage in LangChain's ``usage_metadata`` (already summed over its chunks)."""
-    if not usage_metadata:
-        return TokenUsage()
-    details_in = usage_metadata.get("input_token_details") or {}
-    details_out = usage_metadata.get("output_token_details") or {}
-    return TokenUsage(
-        input_tokens=usage_metadata.get("input_tokens"),
-        output_tokens=usage_metadata.get("output_tokens"),
-        cached_tokens=details_in.get("cache_read"),
-        reasoning_tokens=details_out.get("reasoning"),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provider:
-    """The names one provider has in the vocabularies and the price table."""
-
-    system: str
-    """``ai.system``"""
-    name: str
-    """``gen_ai.provider.name``"""
-    prices: str
-    """Its id in genai-prices; empty: found by the model's name."""
-
-
-_PROVIDERS = {
-    "google_genai": Provider(system="gemini", name="gcp.gemini", prices="google"),
-    "google_vertexai": Provider(system="vertex_ai", name="gcp.vertex_ai", prices="google"),
-    "openai": Provider(system="openai", name="openai", prices="openai"),
-    "azure": Provider(system="azure_openai", name="azure.ai.openai", prices="azure"),
-    "anthropic": Provider(system="anthropic", name="anthropic", prices="anthropic"),
-}
-
-
-def provider_of_langchain(ls_provider: object) -> Provider:
-    """Return the provider LangChain calls ``ls_provider``; unknown names stand for themselves."""
-    name = ls_provider if isinstance(ls_provider, str) and ls_provider else "unknown"
-    return _PROVIDERS.get(name) or Provider(system=name, name=name, prices="")
+_is_loading = False
 
 
 def estimate_cost(model: str, usage: TokenUsage, *, provider: str = "") -> float | None:
@@ -101,16 +30,20 @@ def estimate_cost(model: str, usage: TokenUsage, *, provider: str = "") -> float
     Args:
         model: The model's name; a ``models/`` prefix is ignored.
         usage: Its tokens; cached ones are priced as cached.
-        provider: Its id in genai-prices; found by the model's name if empty.
+        provider: What LangChain, the conventions, the original or genai-prices call it; found by
+            the model's name if empty.
 
     Example:
+        >>> from turntrace import TokenUsage
         >>> usage = TokenUsage(input_tokens=1_000_000, output_tokens=0)
         >>> estimate_cost("gemini-2.5-flash", usage, provider="google")  # doctest: +SKIP
         0.3
     """
     if usage.input_tokens is None or usage.output_tokens is None:
         return None
-    prices = _prices(model.rpartition("/")[2], provider, int(time.time() // _SLOT_SECONDS))
+    prices = _prices(
+        model.rpartition("/")[2], price_list_of(provider), int(time.time() // _SLOT_SECONDS)
+    )
     if prices is None:
         return None
     cached = min(usage.cached_tokens or 0, usage.input_tokens)
@@ -183,4 +116,7 @@ def load_prices_soon() -> None:
         except Exception as error:  # noqa: BLE001 - telemetry never breaks the app
             swallowed("loading prices", error)
 
-    threading.Thread(target=load, name="turntrace-prices", daemon=True).start()
+    global _is_loading  # noqa: PLW0603 - one table per process
+    if not _is_loading:
+        _is_loading = True
+        threading.Thread(target=load, name="turntrace-prices", daemon=True).start()

@@ -10,9 +10,10 @@ import pytest
 from genai_prices import Usage, calc_price
 from genai_prices.data_snapshot import get_snapshot
 
-from turntrace import ai
 from turntrace import attributes as keys
-from turntrace.ai import TokenUsage, estimate_cost, provider_of_langchain, usage_of_langchain
+from turntrace.ai import TokenUsage, estimate_cost, prices
+from turntrace.ai.providers import provider_of_langchain
+from turntrace.ai.usage import usage_of_langchain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,8 +40,8 @@ USAGES = [
 @pytest.fixture(autouse=True)
 def forgotten_hints() -> Iterator[None]:
     yield
-    ai._hint_once.cache_clear()
-    ai._prices.cache_clear()
+    prices._hint_once.cache_clear()
+    prices._prices.cache_clear()
 
 
 @pytest.mark.parametrize("tokens", USAGES)
@@ -64,7 +65,7 @@ def test_price_follows_the_time_of_day() -> None:
     _, deepseek = get_snapshot().find_provider_model("deepseek-chat", None, "deepseek", None)
     slots = range(2 * 24 * 365 * 57, 2 * 24 * (365 * 57 + 1))  # the half hours of one day
     theirs = [deepseek.get_prices(datetime.fromtimestamp(slot * 1800, UTC)) for slot in slots]
-    assert [ai._prices("deepseek-chat", "deepseek", slot) for slot in slots] == theirs
+    assert [prices._prices("deepseek-chat", "deepseek", slot) for slot in slots] == theirs
     assert len({price.input_mtok for price in theirs}) > 1
 
 
