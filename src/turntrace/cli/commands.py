@@ -29,6 +29,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
+    Command("run", "turntrace.cli.run", "start an app traced, without a line of code in it"),
     Command("view", "turntrace.cli.view", "receive traces and show them, on one local port"),
 )
 

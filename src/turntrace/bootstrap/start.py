@@ -1,0 +1,48 @@
+"""Configures from the environment and puts hooks on one library, once the app has imported it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from turntrace import pipeline
+from turntrace.bootstrap.servers import flush_when_uvicorn_stops
+from turntrace.errors import TurntraceError
+from turntrace.failsafe import swallowed
+from turntrace.instrument import BUILTIN, instrument
+
+logger = logging.getLogger("turntrace")
+
+_has_failed = False
+
+
+def imported(name: str) -> None:
+    """Trace one library of `turntrace.instrument.BUILTIN` (any other name only configures).
+
+    Never raises, and does nothing in turntrace's own commands: a view does not trace itself.
+    """
+    if "turntrace.cli" in sys.modules or not configured():
+        return
+    if name in BUILTIN:
+        try:
+            instrument(name)
+        except Exception as error:  # noqa: BLE001 - telemetry never breaks the app
+            swallowed(f"turntrace.instrument({name!r})", error)
+
+
+def configured() -> bool:
+    """Configure if nobody has; False, after one warning, if that is impossible."""
+    global _has_failed  # noqa: PLW0603 - said once per process
+    if _has_failed:
+        return False
+    try:
+        telemetry = pipeline.configure_for_now()
+        if telemetry is not None and telemetry.settings.enabled:
+            flush_when_uvicorn_stops()
+    except TurntraceError as error:
+        _has_failed = True
+        logger.warning("turntrace: %s. The app runs, untraced.", error)
+    except Exception as error:  # noqa: BLE001 - telemetry never breaks the app
+        _has_failed = True
+        swallowed("the start of turntrace", error)
+    return not _has_failed

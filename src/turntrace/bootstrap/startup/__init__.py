@@ -1,0 +1,1 @@
+"""The folder that stands on PYTHONPATH below `turntrace run`."""
