@@ -141,3 +141,20 @@ def test_eight_turns_at_once_are_eight_clean_traces(
         assert turn.attributes["turntrace.turn.tokens_emitted"] == 61
         below = {span.attributes["session.id"] for span in trace.named("chat gemini-2.5-flash")}
         assert below == {turn.attributes["session.id"]}
+
+
+def test_what_the_backend_found_out_about_the_message_is_on_the_turn(first: Any) -> None:
+    trace, *_ = first
+    values = trace.one("socket.io chat:user_message").attributes
+    expected = {
+        "socket.content_length": len(MESSAGE),
+        "validation.passed": True,
+        "rate_limit.exceeded": False,
+        "security.prompt_injection": False,
+        "security.prompt_injection.risk": "low",
+    }
+    assert {key: values[key] for key in expected} == expected
+    assert values["messaging.message.body.size"] > len(MESSAGE)
+    assert values["rate_limit.tokens_remaining"] == values["socket.rate_limit.remaining"]
+    join = trace.one("socket.io chat:join_session").attributes
+    assert join["socket.room"] == f"session:{join['session.id']}"

@@ -19,7 +19,16 @@ from renovation.ratelimit import TokenBucket
 from renovation.repository import Repository
 from renovation.request_id import begin_request
 from renovation.room import Room
-from renovation.telemetry import bind_conversation, mark_turn_failed
+from renovation.telemetry import (
+    bind_conversation,
+    current_trace_id,
+    mark_turn_failed,
+    note_allowance,
+    note_invalid_payload,
+    note_join,
+    note_message,
+    note_risk,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +54,7 @@ class Chat:
         self._clock = clock
         self._buckets: dict[str, TokenBucket] = {}
         self._turns: set[asyncio.Task[Any]] = set()
+        self._is_draining = False
 
     def register(self) -> None:
         """Put the handlers on the server."""
@@ -55,6 +65,7 @@ class Chat:
 
     async def drain(self, timeout_seconds: float) -> None:
         """Wait for the turns that are running; cancel those that take longer."""
+        self._is_draining = True
         if not self._turns:
             return
         _, late = await asyncio.wait(self._turns, timeout=timeout_seconds)
@@ -77,7 +88,9 @@ class Chat:
         try:
             session_id = parse(JoinSession, arguments).session_id
             await self._load_session(session_id)
-            await Room(self._sio, session_id).admit(sid)
+            room = Room(self._sio, session_id)
+            await room.admit(sid)
+            note_join(str(session_id), room.name)
         except RefusedError as refusal:
             await self._send_error(sid, refusal, session_id)
             return {"ok": False, "error": str(refusal)}
@@ -94,6 +107,7 @@ class Chat:
         try:
             message = parse(UserMessage, arguments)
             session_id = message.session_id
+            note_message(str(session_id), len(message.content))
             await self._run_turn(sid, message)
         except RefusedError as refusal:
             await self._send_error(sid, refusal, session_id)
@@ -105,10 +119,12 @@ class Chat:
             await self._send_error(sid, failed, session_id)
 
     async def _run_turn(self, sid: str, message: UserMessage) -> None:
+        if self._is_draining:
+            text = "The server is restarting. Send it again in a moment."
+            raise RefusedError("agent_failed", text)
         room = Room(self._sio, message.session_id)
         if not room.has(sid):
             raise RefusedError("not_joined", "Join the session before you write to it.")
-        bind_conversation(str(message.session_id), None, None, None)
         self._take_allowance(sid)
         await self._check_intent(sid, message)
         await self._acknowledge(sid, message.session_id)
@@ -141,13 +157,18 @@ class Chat:
 
     def _take_allowance(self, sid: str) -> None:
         bucket = self._buckets.get(sid)
-        if bucket is not None and not bucket.take():
+        if bucket is None:
+            return
+        is_allowed = bucket.take()
+        note_allowance(exceeded=not is_allowed, remaining=bucket.remaining)
+        if not is_allowed:
             raise RefusedError(
                 "rate_limited", f"Too many messages. Wait {bucket.retry_seconds:.0f} seconds."
             )
 
     async def _check_intent(self, sid: str, message: UserMessage) -> None:
         risk = classify(message.content)
+        note_risk(risk.value)
         if risk is Risk.HIGH:
             raise RefusedError(
                 "invalid_payload",
@@ -165,9 +186,14 @@ class Chat:
             "status": "received",
             "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
+        trace_id = current_trace_id()
+        if trace_id is not None:
+            payload["traceId"] = trace_id
         await self._sio.emit("chat:message_ack", payload, to=sid)
 
     async def _send_error(self, sid: str, refusal: RefusedError, session_id: UUID | None) -> None:
+        if refusal.code == "invalid_payload":
+            note_invalid_payload(len(refusal.details))
         payload: dict[str, Any] = {"error": str(refusal), "code": refusal.code}
         if session_id is not None:
             payload["sessionId"] = str(session_id)

@@ -36,6 +36,8 @@ class LocalGemini:
             "--until-stdin-closes",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            # A terminal's Ctrl-C is not for it: the turns that are finishing need it.
+            start_new_session=True,
         )
         local = cls(process, "")
         try:

@@ -1,4 +1,4 @@
-"""Logs as JSON lines, with the request id and whatever else was put on the record."""
+"""Logs as JSON lines: each says which request and which trace it belongs to."""
 
 import json
 import logging
@@ -8,13 +8,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from renovation.request_id import current_request_id
+from renovation.telemetry import log_context
 
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per record: time, level, logger, message, request id and the extras.
+    """One JSON object per record: time, level, logger, message, ids and the extras.
 
+    The ids are those of the request or event, and of trace and span where one is written.
     An exception is written as its type and where it was raised, never its text: a driver or a
     model quotes what it was given, and that may be a chat message.
     """
@@ -30,6 +32,7 @@ class JsonFormatter(logging.Formatter):
         request_id = current_request_id.get()
         if request_id is not None:
             line["request_id"] = request_id
+        line.update(log_context())
         extras = {key: value for key, value in vars(record).items() if key not in _OWN_FIELDS}
         line.update(extras)
         if record.exc_info and record.exc_info[0]:

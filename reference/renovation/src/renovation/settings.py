@@ -5,8 +5,10 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 DEFAULT_DATABASE = "var/renovation.sqlite3"
+DEFAULT_VIEW_URL = "http://127.0.0.1:4318"
 
 _Number = TypeVar("_Number", int, float)
 
@@ -55,6 +57,13 @@ class Settings:
     shutdown_seconds: float = 5.0
     """`RENOVATION_SHUTDOWN_SECONDS`: how long running turns may take to finish at shutdown."""
 
+    shutdown_limit_seconds: float = 7.0
+    """`RENOVATION_SHUTDOWN_LIMIT_SECONDS`: how long everything may take to close, the delivery of
+    the last spans aside; by default 2 s more than the turns."""
+
+    view_url: str = DEFAULT_VIEW_URL
+    """`RENOVATION_VIEW_URL`: where `turntrace view` is; the chat page links turns to it."""
+
     host: str = "127.0.0.1"
     """`RENOVATION_HOST`."""
 
@@ -69,11 +78,14 @@ class Settings:
         """Read the settings; an empty variable counts as absent.
 
         Raises:
-            SettingError: a number is no number or not in its bounds.
+            SettingError: a number is no number or not in its bounds, an address is none.
         """
         source = os.environ if environment is None else environment
         given = {name: value.strip() for name, value in source.items() if value.strip()}
         default = cls()
+        shutdown_seconds = _number(
+            given, "RENOVATION_SHUTDOWN_SECONDS", default.shutdown_seconds, float
+        )
         return cls(
             database_url=_database_url(given),
             google_api_key=given.get("GOOGLE_API_KEY"),
@@ -98,9 +110,11 @@ class Settings:
             agent_iterations=_number(
                 given, "RENOVATION_AGENT_ITERATIONS", default.agent_iterations, int, at_least=1
             ),
-            shutdown_seconds=_number(
-                given, "RENOVATION_SHUTDOWN_SECONDS", default.shutdown_seconds, float
+            shutdown_seconds=shutdown_seconds,
+            shutdown_limit_seconds=_number(
+                given, "RENOVATION_SHUTDOWN_LIMIT_SECONDS", shutdown_seconds + 2.0, float
             ),
+            view_url=_web_url(given, "RENOVATION_VIEW_URL", default.view_url),
             host=given.get("RENOVATION_HOST", default.host),
             port=_number(given, "RENOVATION_PORT", default.port, int),
             log_level=given.get("RENOVATION_LOG_LEVEL", default.log_level).upper(),
@@ -113,6 +127,19 @@ def _database_url(given: Mapping[str, str]) -> str:
         return f"sqlite+aiosqlite:///{given.get('RENOVATION_DATABASE', DEFAULT_DATABASE)}"
     scheme, separator, rest = url.partition("://")
     return f"{_ASYNC_DRIVERS.get(scheme, scheme)}{separator}{rest}"
+
+
+def _web_url(given: Mapping[str, str], name: str, default: str) -> str:
+    text = given.get(name, default)
+    try:
+        parts = urlsplit(text)
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+        is_usable = is_usable and parts.port != 0 and not (parts.query or parts.fragment)
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise SettingError(f"{name}={text!r} is not an http(s) address; unset it or use {default}")
+    return text.rstrip("/")
 
 
 def _number(
