@@ -10,7 +10,7 @@ SOURCES := src reference tests benchmarks requirements
 LIMITED := --universal --python-version 3.11 --generate-hashes --custom-compile-command "make requirements" -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev front-end demo format check lint types imports test bench requirements clean
+.PHONY: help setup setup-dev front-end demo format check lint types imports test bench docs requirements clean
 
 help: ## list these words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
@@ -71,6 +71,10 @@ bench: setup-dev ## what it costs, beside the official SDK
 	$(BIN)/python benchmarks/span.py
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/store.py
+	$(BIN)/python benchmarks/logs.py
+
+docs: setup-dev ## write docs/reference/environment.md anew
+	$(BIN)/python -m turntrace.cli.settings_table > docs/reference/environment.md
 
 requirements: $(BIN)/uv ## pin anew what pyproject.toml and requirements/*.in ask for
 	$(UV) pip compile $(LIMITED) --no-emit-package turntrace --upgrade reference/renovation/pyproject.toml -o requirements/app.txt

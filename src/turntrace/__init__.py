@@ -4,7 +4,7 @@ Example:
     >>> import turntrace
     >>> telemetry = turntrace.configure(service_name="my-backend")  # doctest: +SKIP
     >>> turntrace.instrument()  # doctest: +SKIP
-    ('asgi', 'socketio', 'langgraph', 'sqlalchemy', 'httpx', 'aiohttp')
+    ('asgi', 'socketio', 'langgraph', 'sqlalchemy', 'httpx', 'aiohttp', 'logging')
 """
 
 from turntrace import rules
@@ -27,7 +27,13 @@ from turntrace.conversation import (
 )
 from turntrace.errors import ConfigurationError, MissingLibraryError, TurntraceError
 from turntrace.instrument import instrument, uninstrument
-from turntrace.logs import get_trace_context
+from turntrace.logs import (
+    TraceContextFilter,
+    get_trace_context,
+    trace_context_patcher,
+    trace_context_processor,
+    trace_logging,
+)
 from turntrace.pipeline import Telemetry, configure
 from turntrace.sample.rules import SamplingPolicy
 from turntrace.socket_spans import trace_connection, trace_disconnect, trace_socket_event
@@ -39,6 +45,7 @@ __all__ = [
     "SamplingPolicy",
     "Telemetry",
     "TokenUsage",
+    "TraceContextFilter",
     "TurntraceError",
     "add_join_attributes",
     "add_message_attributes",
@@ -55,7 +62,10 @@ __all__ = [
     "start_ai_stream_span",
     "trace_ai_call",
     "trace_connection",
+    "trace_context_patcher",
+    "trace_context_processor",
     "trace_disconnect",
+    "trace_logging",
     "trace_socket_event",
     "turn",
     "uninstrument",

@@ -292,8 +292,9 @@ def test_a_library_is_hooked_whole_whichever_of_its_modules_is_first(
 
 
 def test_every_instrumentation_is_waited_for() -> None:
-    assert set(FAMILIES) - {API} == set(BUILTIN)
-    for name, row in BUILTIN.items():
+    libraries = {name: row for name, row in BUILTIN.items() if name != "logging"}
+    assert set(FAMILIES) - {API} == set(libraries)
+    for name, row in libraries.items():
         assert row.requires in FAMILIES[name]
 
 

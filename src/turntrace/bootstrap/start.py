@@ -39,6 +39,7 @@ def configured() -> bool:
         telemetry = pipeline.configure_for_now()
         if telemetry is not None and telemetry.settings.enabled:
             flush_when_uvicorn_stops()
+            instrument("logging")  # no library to wait for: every Python has imported it
     except TurntraceError as error:
         _has_failed = True
         logger.warning("turntrace: %s. The app runs, untraced.", error)

@@ -36,6 +36,7 @@ BUILTIN: dict[str, Builtin] = {
     "sqlalchemy": Builtin("turntrace.instrument.sqlalchemy", "sqlalchemy", "sqlalchemy"),
     "httpx": Builtin("turntrace.instrument.httpx", "httpx", "httpx"),
     "aiohttp": Builtin("turntrace.instrument.aiohttp", "aiohttp", "aiohttp"),
+    "logging": Builtin("turntrace.instrument.log_records", "logging", "the standard library"),
 }
 
 _on: dict[str, Instrumentation] = {}

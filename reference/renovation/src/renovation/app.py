@@ -6,6 +6,9 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import renovation.telemetry  # noqa: F401 - before FastAPI, which a bad OTEL_PROPAGATORS stops
+
+# isort: split
 import socketio
 from fastapi import FastAPI
 from starlette.types import ASGIApp
