@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 ONCE ?=
+OPEN ?=
 
 SOURCES := src reference tests benchmarks requirements
 LIMITED := --universal --python-version 3.11 --generate-hashes --custom-compile-command "make requirements" -q
@@ -45,8 +46,8 @@ front-end: ## fetch the pages' libraries from npm anew
 	@rm -f $(VENV)/front-end.stamp
 	@$(MAKE) --no-print-directory $(VENV)/front-end.stamp
 
-demo: setup ## one real conversation, traced and shown (ONCE=1: end by itself)
-	@$(BIN)/python -m renovation.demo $(if $(filter-out 0,$(ONCE)),--once)
+demo: setup ## one real conversation, traced and shown (ONCE=1: end by itself; OPEN=1: open the pages)
+	@$(BIN)/python -m renovation.demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(filter-out 0,$(OPEN)),--open)
 
 format: setup-dev ## lay the code out
 	$(BIN)/ruff format -q $(SOURCES)

@@ -31,6 +31,11 @@ VENDORED = {
 }
 """For each folder: the file there, and where npm puts it."""
 
+BARE, RELATIVE = b'"@socket.io/component-emitter"', b'"../component-emitter/index.js"'
+REWRITTEN = "socket.io-parser/index.js"
+"""Imports its emitter by a bare name: in a browser that takes an inline import map, which a strict
+Content-Security-Policy refuses; a relative address needs nothing."""
+
 
 def main() -> int:
     """Fetch and copy; exit code 0 also without npm, for nothing else depends on it."""
@@ -54,7 +59,16 @@ def main() -> int:
         for name, source in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(MODULES / source, folder / name)
+            if name == REWRITTEN:
+                _import_by_address(folder / name)
     return 0
+
+
+def _import_by_address(module: Path) -> None:
+    text = module.read_bytes()
+    if text.count(BARE) != 1:
+        sys.exit(f"{module} does not import {BARE.decode()} once: mend {Path(__file__).name}")
+    module.write_bytes(text.replace(BARE, RELATIVE))
 
 
 if __name__ == "__main__":

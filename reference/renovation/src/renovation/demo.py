@@ -1,4 +1,4 @@
-"""`make demo`: start the view and the backend, play one conversation, show its trace."""
+"""`make demo`: play one traced conversation, show its trace, and leave both pages open."""
 
 import argparse
 import asyncio
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import webbrowser
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="Example: python -m renovation.demo --once --transport polling",
     )
     parser.add_argument("--once", action="store_true", help="end after the conversation")
+    parser.add_argument("--open", action="store_true", help="show both pages in your browser")
     parser.add_argument("--transport", choices=("websocket", "polling"), default="websocket")
     parser.add_argument("--message", default=DEFAULT_MESSAGE)
     parser.add_argument(
@@ -102,9 +104,25 @@ def _play(options: argparse.Namespace, stack: ExitStack) -> int:
     _say(f"assistant: {result.answer.strip()}")
     whole = _show(view_url, trace_id)
     if not options.once:
-        _say(f"the backend stays up at {backend_url}, traces are at {view_url}; Ctrl-C ends both")
+        pages = {
+            "chat": f"{backend_url}/#{result.session_id}",
+            "its turn": f"{view_url}/turns/{trace_id}",
+            "all turns": f"{view_url}/",
+        }
+        _invite(pages, is_opening=options.open)
         _wait_for_the_end([view, backend])
     return 0 if whole else 1
+
+
+def _invite(pages: Mapping[str, str], *, is_opening: bool) -> None:
+    """Say where the pages are; they stay until Ctrl-C."""
+    _say("\nopen in your browser, and write another message:")
+    for name, url in pages.items():
+        _say(f"  {name:<10} {url}")
+    _say("Ctrl-C ends both.")
+    if is_opening:
+        for url in pages.values():
+            webbrowser.open(url)
 
 
 def _show(view_url: str, trace_id: str) -> bool:
@@ -134,6 +152,7 @@ def _environment(view_url: str, folder: Path) -> Mapping[str, str]:
         **os.environ,
         "OTEL_EXPORTER_OTLP_ENDPOINT": view_url,
         "OTEL_BSP_SCHEDULE_DELAY": "200",
+        "RENOVATION_VIEW_URL": view_url,
         "RENOVATION_DATABASE": str(folder / "renovation.sqlite3"),
         "RENOVATION_LOG_LEVEL": os.environ.get("RENOVATION_LOG_LEVEL", "WARNING"),
     }

@@ -1,4 +1,4 @@
-"""The HTTP half of the backend: sessions, catalogs and health."""
+"""The HTTP half of the backend: sessions, catalogs, health and the chat page."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -13,9 +13,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from renovation.database import Database
 from renovation.models import ChatMessage, Product, RenovationSession, Style
+from renovation.page import add_page
 from renovation.problems import add_problem_handlers, problem
 from renovation.repository import Repository
 from renovation.request_id import RequestIdMiddleware
+from renovation.settings import DEFAULT_VIEW_URL
 from renovation.telemetry import bind_conversation
 
 PAGE = 50
@@ -189,11 +191,19 @@ async def get_readiness(request: Request, database: Connection) -> dict[str, str
     return {"status": "ready"}
 
 
-def create_http_api(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
-    """Return the HTTP application; the lifespan sets `state.database` and `state.repository`."""
+def create_http_api(
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
+    *,
+    view_url: str = DEFAULT_VIEW_URL,
+) -> FastAPI:
+    """Return the HTTP application; the lifespan sets `state.database` and `state.repository`.
+
+    The chat page links each turn to `view_url`.
+    """
     api = FastAPI(title="renovation", lifespan=lifespan)
     api.add_middleware(RequestIdMiddleware)
     add_problem_handlers(api)
     for router in (sessions, catalogs, health):
         api.include_router(router)
+    add_page(api, view_url)
     return api
