@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 ONCE ?=
 OPEN ?=
+RECORD ?=
 
 SOURCES := src reference tests benchmarks requirements
 LIMITED := --universal --python-version 3.11 --generate-hashes --custom-compile-command "make requirements" -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev front-end demo format check lint types imports test bench docs requirements clean
+.PHONY: help setup setup-dev front-end demo format check lint types imports test bench overhead load docs requirements clean
 
 help: ## list these words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
@@ -73,6 +74,12 @@ bench: setup-dev ## what it costs, beside the official SDK
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/logs.py
+
+overhead: setup-dev ## instructions of a full turn against the recorded ones (RECORD=1: record)
+	$(BIN)/python benchmarks/instructions.py $(if $(filter-out 0,$(RECORD)),--record)
+
+load: setup-dev ## the backend under load, tracing off and on (ARGS=--quick, ARGS=--memory)
+	$(BIN)/python benchmarks/load.py $(ARGS)
 
 docs: setup-dev ## write docs/reference/environment.md anew
 	$(BIN)/python -m turntrace.cli.settings_table > docs/reference/environment.md
