@@ -7,6 +7,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 
@@ -29,4 +31,20 @@ def test_the_wheel_carries_every_file_of_the_package_and_no_other(tmp_path: Path
     }
     assert packed == written
     assert "turntrace/store/schema/sqlite.sql" in packed
+    assert "turntrace/view/templates/turn.html" in packed
+    assert "turntrace/view/static/js/turn.js" in packed
     assert "turntrace/py.typed" in packed
+
+
+def test_the_wheel_carries_what_the_pages_take_from_npm(tmp_path: Path) -> None:
+    vendor = SOURCE / "turntrace" / "view" / "static" / "vendor"
+    if not vendor.exists():
+        pytest.skip("the pages' libraries are not here: install npm, then run `make front-end`")
+    uv = Path(sys.prefix) / "bin" / "uv"
+    subprocess.run(
+        [uv, "build", "--wheel", "--quiet", "--offline", "--out-dir", tmp_path, ROOT], check=True
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = zipfile.ZipFile(wheel)
+    for name in ("uPlot.esm.js", "uPlot.min.css", "uPlot.LICENSE"):
+        assert packed.read(f"turntrace/view/static/vendor/{name}") == (vendor / name).read_bytes()

@@ -12,7 +12,8 @@ from stored_spans import TRACE_ID, make_span, make_trace_id
 
 from turntrace.errors import StoreError
 from turntrace.store.contract import StoreBusyError
-from turntrace.store.sqlite import _RECENT, _TRACE, SCHEMA_VERSION, SqliteStore
+from turntrace.store.sqlite import _RECENT, _TRACE, SqliteStore
+from turntrace.store.sqlite_schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path

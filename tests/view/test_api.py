@@ -215,10 +215,6 @@ def test_internal_error_tells_the_client_that_its_connection_ends(
     assert (response.status_code, response.headers["connection"]) == (500, "close")
 
 
-def test_front_page_says_what_this_is(client: TestClient) -> None:
-    assert client.get("/").text.startswith("turntrace view")
-
-
 def test_other_paths_and_methods_are_problems(client: TestClient) -> None:
     assert client.get("/nope").json()["status"] == 404
     assert client.post("/api/traces").json()["status"] == 405

@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from turntrace import attributes as keys
 from turntrace.cli.cleaning import clean
 from turntrace.cli.wording import dollars, duration, tokens
+from turntrace.view import turn_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_MODEL_CALLS = frozenset({"chat", "generate_content", "text_completion", "embeddings"})
-_KEY_VALUE_STORES = frozenset({"redis", "valkey", "memcached"})
 _QUIET_OUTCOMES = frozenset({"ok", "error"})
 """Outcomes that need no word: the first is the rule, the second is said by the error itself."""
-
-_MAX_NUMBER = 1e18
-"""More tokens, dollars or milliseconds than this are a mistake, and are not shown."""
-_MAX_TIME_NS = 2**63
 
 
 class Tag(NamedTuple):
@@ -37,6 +32,18 @@ SQL = Tag("SQL", "yellow")
 KEY_VALUE = Tag("KV", "yellow")
 JOB = Tag("JOB", "green")
 STEP = Tag("STEP", "bright_black")
+
+_TAGS = {
+    turn_facts.HTTP: HTTP,
+    turn_facts.SOCKET: SOCKET,
+    turn_facts.MODEL: MODEL,
+    turn_facts.TOOL: TOOL,
+    turn_facts.SQL: SQL,
+    turn_facts.KEY_VALUE: KEY_VALUE,
+    turn_facts.JOB: JOB,
+    turn_facts.STEP: STEP,
+}
+"""The page's tags in the colours of a terminal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,27 +80,7 @@ _NO_USAGE = Usage()
 
 def tag_of(span: Mapping[str, Any]) -> Tag:
     """Return the kind of a span; the most telling layer wins."""
-    facts = span["attributes"]
-    operation = _text(span, keys.GEN_AI_OPERATION_NAME)
-    system = _text(span, keys.DB_SYSTEM_NAME) or _text(span, keys.DB_SYSTEM)
-    messaging = _text(span, keys.MESSAGING_SYSTEM)
-    if operation == "execute_tool" or keys.GEN_AI_TOOL_NAME in facts or keys.AI_TOOL_NAME in facts:
-        tag = TOOL
-    elif operation in _MODEL_CALLS or (not operation and keys.AI_MODEL in facts):
-        tag = MODEL
-    elif operation:
-        tag = STEP
-    elif system:
-        tag = KEY_VALUE if system in _KEY_VALUE_STORES else SQL
-    elif messaging == keys.SOCKETIO_SYSTEM or keys.SOCKET_EVENT in facts:
-        tag = SOCKET
-    elif messaging:
-        tag = JOB
-    elif keys.HTTP_REQUEST_METHOD in facts or keys.HTTP_METHOD in facts:
-        tag = HTTP
-    else:
-        tag = STEP
-    return tag
+    return _TAGS[turn_facts.tag_of(span["attributes"])]
 
 
 def usage_of(span: Mapping[str, Any]) -> Usage:
@@ -107,17 +94,14 @@ def usage_of(span: Mapping[str, Any]) -> Usage:
     )
 
 
-def first_chunk_ns(span: Mapping[str, Any]) -> float | None:
+def first_chunk_ns(span: Mapping[str, Any]) -> int | None:
     """Return how long after its start a model call's answer began, in nanoseconds."""
-    seconds = _number(span, keys.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK)
-    if seconds is not None:
-        return _moment(seconds, 1e9)
-    return _moment(_number(span, keys.AI_STREAM_FIRST_TOKEN_MS), 1e6)
+    return turn_facts.first_chunk_ns(span["attributes"])
 
 
-def first_token_ns(span: Mapping[str, Any]) -> float | None:
+def first_token_ns(span: Mapping[str, Any]) -> int | None:
     """Return how long after a turn's start its client got the first token, in nanoseconds."""
-    return _moment(_number(span, keys.TURN_FIRST_TOKEN_MS), 1e6)
+    return turn_facts.first_token_ns(span["attributes"])
 
 
 def facts_of(span: Mapping[str, Any], *, parent_service: str | None) -> list[str]:
@@ -170,20 +154,7 @@ def _text(span: Mapping[str, Any], key: str) -> str:
 
 
 def _number(span: Mapping[str, Any], *names: str) -> float | None:
-    """Return the first of the attributes that is a number from zero to what has a meaning."""
-    for name in names:
-        value = span["attributes"].get(name)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and 0 <= value <= _MAX_NUMBER:
-            return float(value)
-    return None
-
-
-def _moment(number: float | None, unit_ns: float) -> float | None:
-    """Return a time in nanoseconds; None for one that no span can have, in centuries from now."""
-    if number is None or number * unit_ns > _MAX_TIME_NS:
-        return None
-    return number * unit_ns
+    return turn_facts.number(span["attributes"], *names)
 
 
 def _sum(one: float | None, other: float | None) -> float | None:

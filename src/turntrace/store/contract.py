@@ -1,7 +1,7 @@
 """What a store of traces promises, and the values that go in and come out.
 
 A store answers named queries only; nobody outside this folder writes a query of its own. Every
-implementation passes the same suite (``tests/store/test_contract.py``).
+implementation passes the same suite (``tests/store/test_*_contract.py``).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from turntrace.errors import StoreError
+from turntrace.store.turns import TurnReader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,5 +161,5 @@ class TraceReader(Protocol):
         """
 
 
-class TraceStore(TraceWriter, TraceReader, Protocol):
-    """Both halves, as one thing that is opened and closed."""
+class TraceStore(TraceWriter, TraceReader, TurnReader, Protocol):
+    """All of it, as one thing that is opened and closed."""

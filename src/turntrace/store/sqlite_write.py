@@ -1,10 +1,11 @@
-"""One batch of spans into SQLite, in one transaction, with the summaries of their traces."""
+"""One batch of spans into SQLite, in one transaction, with the rows of their traces and turns."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from turntrace.store.sqlite_rows import COLUMNS, ERROR, to_json, to_row
+from turntrace.store.sqlite_turn_write import TurnWriter
 
 if TYPE_CHECKING:
     import sqlite3
@@ -76,6 +77,7 @@ class SpanWriter:
         self._connection = connection
         self._resources: dict[tuple[str, str], int] = {}
         self._scopes: dict[tuple[str, str], int] = {}
+        self._turns = TurnWriter(connection)
 
     def write(self, spans: Sequence[StoredSpan]) -> None:
         """Store all spans or, if anything is raised, none."""
@@ -93,7 +95,8 @@ class SpanWriter:
     def _write(self, spans: Sequence[StoredSpan]) -> None:
         execute = self._connection.execute
         added: dict[bytes, Summary] = {}
-        changed: set[bytes] = set()
+        changed: dict[bytes, bool] = {}
+        spans_of: dict[bytes, list[StoredSpan]] = {}
         resource_ids: dict[tuple[int, str], int] = {}  # by identity: the batch keeps it alive
         for span in spans:
             key = (id(span.resource), span.service)
@@ -102,17 +105,22 @@ class SpanWriter:
                 resource_id = resource_ids[key] = self._resource_id(span)
             row = to_row(span, resource_id, self._scope_id(span))
             trace_id = cast("bytes", row[0])
+            spans_of.setdefault(trace_id, []).append(span)
             if execute(_INSERT, row).rowcount:
                 alone = _alone(span)
                 known = added.get(trace_id)
                 added[trace_id] = alone if known is None else known.joined(alone)
-            elif self._replace(row):
-                changed.add(trace_id)
-        for trace_id, summary in added.items():
-            if trace_id not in changed:
-                self._extend(trace_id, summary)
-        for trace_id in changed:
-            self._recount(trace_id)
+            else:
+                changed[trace_id] = self._replace(row) or changed.get(trace_id, False)
+        for trace_id, spans_here in spans_of.items():
+            if changed.get(trace_id):
+                before, after = None, self._recount(trace_id)
+            else:
+                before, after = self._extend(trace_id, added.get(trace_id))
+            if before is None and trace_id not in changed:
+                self._turns.put_new(spans_here)
+            else:
+                self._turns.put_grown(trace_id, spans_here, after.span_count)
 
     def _replace(self, row: tuple[object, ...]) -> bool:
         """Replace a stored span; True if the summary of its trace may have changed."""
@@ -123,14 +131,22 @@ class SpanWriter:
         judged = ("parent_span_id", "start_ns", "end_ns", "status_code", "name", "resource_id")
         return bool(tuple(cell[column] for column in judged) != before)
 
-    def _extend(self, trace_id: bytes, added: Summary) -> None:
+    def _extend(self, trace_id: bytes, added: Summary | None) -> tuple[Summary | None, Summary]:
+        """Return the summary before and after what was added."""
         row = self._connection.execute(_SUMMARY, (trace_id,)).fetchone()
-        self._put(trace_id, added if row is None else Summary(*row).joined(added))
+        before = None if row is None else Summary(*row)
+        after = added if before is None else before if added is None else before.joined(added)
+        assert after is not None  # noqa: S101 - a span that was replaced has a trace
+        if added is not None:
+            self._put(trace_id, after)
+        return before, after
 
-    def _recount(self, trace_id: bytes) -> None:
+    def _recount(self, trace_id: bytes) -> Summary:
         counts = self._connection.execute(_RECOUNT, (ERROR, trace_id)).fetchone()
         root = self._connection.execute(_ROOT, (trace_id,)).fetchone()
-        self._put(trace_id, Summary(*counts, *root))
+        summary = Summary(*counts, *root)
+        self._put(trace_id, summary)
+        return summary
 
     def _put(self, trace_id: bytes, summary: Summary) -> None:
         self._connection.execute(

@@ -7,20 +7,27 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from turntrace.errors import StoreError
 from turntrace.view.api import TraceApi
 from turntrace.view.body import BodyLimits
 from turntrace.view.gate import HostGate, TokenGate
+from turntrace.view.headers import SecurityHeaders
+from turntrace.view.live import Live
+from turntrace.view.live_stream import LiveApi
+from turntrace.view.pages import Pages
 from turntrace.view.receiver import Receiver
 from turntrace.view.refusal import refusal
+from turntrace.view.static_files import StaticFiles
+from turntrace.view.turn_api import TurnApi
+from turntrace.view.turns_api import TurnsApi
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from turntrace.store.contract import TraceStore
 
@@ -44,21 +51,21 @@ def build_app(
         limits: how much of a request is read.
         keep_requests: an existing directory that gets every body received.
     """
-    receiver = Receiver(store, limits=limits or BodyLimits(), keep_requests=keep_requests)
-    api = TraceApi(store)
-    gates = []
+    live = Live(store)
+    static = StaticFiles()
+    gates = [Middleware(SecurityHeaders)]
     if is_loopback:
         gates.append(Middleware(HostGate))
     if token is not None:
-        gates.append(Middleware(TokenGate, token=token))
+        gates.append(Middleware(TokenGate, token=token, static=static))
+    receiver = Receiver(
+        store,
+        limits=limits or BodyLimits(),
+        keep_requests=keep_requests,
+        on_stored=live.on_stored,
+    )
     app = Starlette(
-        routes=[
-            Route("/", _front, methods=["GET"]),
-            Route("/v1/traces", receiver.receive, methods=["POST"]),
-            Route("/api/traces", api.recent, methods=["GET"]),
-            Route("/api/traces/{trace_id}", api.trace, methods=["GET"]),
-            Route("/api/health", api.health, methods=["GET"]),
-        ],
+        routes=_routes(store, receiver, live, static),
         middleware=gates,
         exception_handlers={
             HTTPException: _refuse_http,
@@ -67,13 +74,28 @@ def build_app(
         },
     )
     app.router.redirect_slashes = False  # exporters follow no redirect
+    app.state.live = live
     return app
 
 
-async def _front(request: Request) -> Response:  # noqa: ARG001 - an endpoint's signature
-    return PlainTextResponse(
-        "turntrace view: POST /v1/traces, GET /api/traces, GET /api/traces/{trace_id}\n"
-    )
+def _routes(store: TraceStore, receiver: Receiver, live: Live, static: StaticFiles) -> list[Route]:
+    traces, turns, turn = TraceApi(store), TurnsApi(store, live), TurnApi(store)
+    pages = Pages(store, static)
+    answers = {
+        "/": pages.turns,
+        "/turns/{trace_id}": pages.turn,
+        "/static/{path:path}": static.serve,
+        "/api/traces": traces.recent,
+        "/api/traces/{trace_id}": traces.trace,
+        "/api/turns": turns.turns,
+        "/api/turns/{trace_id}": turn.turn,
+        "/api/live": LiveApi(live).stream,
+        "/api/health": traces.health,
+    }
+    return [
+        Route("/v1/traces", receiver.receive, methods=["POST"]),
+        *(Route(path, answer, methods=["GET"]) for path, answer in answers.items()),
+    ]
 
 
 def _refuse_http(request: Request, error: Exception) -> Response:

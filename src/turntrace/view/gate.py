@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 import secrets
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
 
 from starlette.datastructures import Headers
+from starlette.requests import Request, cookie_parser
+from starlette.responses import HTMLResponse, Response
 
+from turntrace.view.pages import make_templates
 from turntrace.view.refusal import RefusedError, refusal
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from turntrace.view.static_files import StaticFiles
 
 
 def is_loopback_host(host: str) -> bool:
@@ -36,7 +43,7 @@ class _Gate(ABC):
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        verdict = self._judge(headers)
+        verdict = self._judge(headers, scope)
         if verdict is None:
             await self._app(scope, receive, send)
             return
@@ -47,7 +54,7 @@ class _Gate(ABC):
         await response(scope, receive, send)
 
     @abstractmethod
-    def _judge(self, headers: Headers) -> RefusedError | None:
+    def _judge(self, headers: Headers, scope: Scope) -> RefusedError | None:
         """Return why the request is turned away, or None."""
 
 
@@ -58,7 +65,7 @@ class HostGate(_Gate):
     after it was loaded (DNS rebinding), and the browser then takes us for that server.
     """
 
-    def _judge(self, headers: Headers) -> RefusedError | None:
+    def _judge(self, headers: Headers, scope: Scope) -> RefusedError | None:  # noqa: ARG002 - a gate's signature
         hosts = headers.getlist("host")  # of two, a proxy or a cache may have believed the other
         if len(hosts) == 1 and is_loopback_host(_without_port(hosts[0])):
             return None
@@ -69,22 +76,70 @@ class HostGate(_Gate):
 
 
 class TokenGate(_Gate):
-    """Lets a request in only with ``Authorization: Bearer <token>``."""
+    """Lets a request in only with ``Authorization: Bearer <token>``, or a browser with its cookie.
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
+    A browser can set no header on a page or an event stream. It gets the cookie for a page opened
+    with ``?token=`` once, and is sent on to the same page without. The cookie is made from the
+    token, is sent by no other site (``SameSite=Strict``), is out of reach of scripts, and opens
+    nothing that writes.
+    """
+
+    def __init__(self, app: ASGIApp, token: str, static: StaticFiles) -> None:
         super().__init__(app)
         self._token = token.encode()
+        self._cookie = hmac.digest(self._token, b"turntrace view, cookie", "sha256").hex()
+        self._asking = make_templates(static).get_template("token.html")
 
-    def _judge(self, headers: Headers) -> RefusedError | None:
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        is_owner = secrets.compare_digest(given.strip().encode(), self._token)
-        if is_owner and scheme.lower() == "bearer":
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a browser that has no cookie yet; leave everything else to the headers."""
+        is_get = scope["type"] == "http" and scope["method"] == "GET"
+        response = None
+        if is_get and scope["path"].startswith("/static/"):  # everybody's; the token page needs it
+            response = self._app
+        elif is_get and not scope["path"].startswith(("/api/", "/v1/")):
+            response = self._welcome(Request(scope))
+        await (response or super().__call__)(scope, receive, send)
+
+    def _welcome(self, request: Request) -> Response | None:
+        if (given := request.query_params.get("token")) is not None and self._is_token(given):
+            others = [pair for pair in request.query_params.multi_items() if pair[0] != "token"]
+            query = f"?{urlencode(others)}" if others else ""
+            # One slash only: a path of two would send the browser to another server.
+            path = "/" + quote(request.url.path.lstrip("/\\"), safe="/")
+            response = Response(status_code=303, headers={"Location": path + query})
+            response.set_cookie(
+                _cookie_name(request.scope), self._cookie, httponly=True, samesite="strict"
+            )
+            return response
+        is_page = "text/html" in request.headers.get("accept", "")
+        if not is_page or self._judge(request.headers, request.scope) is None:
             return None
+        text = self._asking.render(page="token", is_wrong=given is not None)
+        return HTMLResponse(text, 401, {"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"})
+
+    def _judge(self, headers: Headers, scope: Scope) -> RefusedError | None:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self._is_token(given.strip()):
+            return None
+        if scope["type"] == "http" and scope["method"] in {"GET", "HEAD"}:
+            cookie = cookie_parser(headers.get("cookie", "")).get(_cookie_name(scope), "")
+            if secrets.compare_digest(cookie.encode(), self._cookie.encode()):
+                return None
         return RefusedError(
             401,
-            "send the token of this view: Authorization: Bearer TOKEN",
+            "send the token of this view: Authorization: Bearer TOKEN; in a browser open a page"
+            " with ?token=TOKEN once",
             headers={"WWW-Authenticate": "Bearer"},
         )
+
+    def _is_token(self, given: str) -> bool:
+        return secrets.compare_digest(given.encode(), self._token)
+
+
+def _cookie_name(scope: Scope) -> str:
+    """Two views on one machine differ by port only, which cookies do not see."""
+    server = scope.get("server")
+    return f"turntrace-{server[1] if server else 0}"
 
 
 def _without_port(host: str) -> str:

@@ -23,11 +23,12 @@ from turntrace.view.decode import Decoded, decode_json, decode_protobuf
 from turntrace.view.refusal import JSON, PROTOBUF, RefusedError, essence, rpc_status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from starlette.requests import Request
 
-    from turntrace.store.contract import TraceWriter
+    from turntrace.store.contract import StoredSpan, TraceWriter
 
 MAX_DECODING = 2
 """Bodies taken apart at once: each may need many times its size for a moment."""
@@ -44,12 +45,19 @@ class Receiver:
         limits: how much is read.
         keep_requests: a directory that gets every body, decompressed, in a file of its own,
             before anything else is done with it. For tests that search what arrived.
+        on_stored: is told on the event loop of spans that can now be read; must not raise.
     """
 
     def __init__(
-        self, writer: TraceWriter, *, limits: BodyLimits, keep_requests: Path | None = None
+        self,
+        writer: TraceWriter,
+        *,
+        limits: BodyLimits,
+        keep_requests: Path | None = None,
+        on_stored: Callable[[Sequence[StoredSpan]], None] = lambda _: None,
     ) -> None:
         self._writer = writer
+        self._on_stored = on_stored
         self._limits = limits
         self._bodies = BodyReader(limits)
         self._keep_requests = keep_requests
@@ -63,6 +71,7 @@ class Receiver:
             decoded = await self._read(request, media_type)
             if decoded.spans:
                 await asyncio.wrap_future(self._writer.write(decoded.spans))
+                self._on_stored(decoded.spans)
         except RefusedError as error:
             return rpc_status(error.status, str(error), media_type, error.headers)
         except ReceiveError as error:

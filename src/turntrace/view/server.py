@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from starlette.applications import Starlette
+
 GRACEFUL_STOP_SECONDS = 3
 _BACKLOG = 1024
 
@@ -76,17 +78,8 @@ def serve(options: ViewOptions, announce: Callable[[str], None]) -> None:
             is_loopback=is_loopback,
             keep_requests=options.keep_requests,
         )
-        config = uvicorn.Config(
-            app,
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACEFUL_STOP_SECONDS,
-        )
         line = f"turntrace view on {_url(listener)} (store: {options.store})"
-        server = _AnnouncingServer(config, lambda: announce(line))
+        server = make_server(app, announce=lambda: announce(line))
         # uvicorn raises a signal once more after it has stopped; taken here, the exit code is 0.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: setattr(server, "should_exit", True))
@@ -95,16 +88,40 @@ def serve(options: ViewOptions, announce: Callable[[str], None]) -> None:
         store.close()
 
 
-class _AnnouncingServer(uvicorn.Server):
-    """A uvicorn server that says when it answers."""
+def make_server(app: Starlette, *, announce: Callable[[], None]) -> uvicorn.Server:
+    """Return a server of an app of ``build_app``; ``announce`` is called when it answers."""
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACEFUL_STOP_SECONDS,
+    )
+    return _ViewServer(config, announce, app.state.live.close)
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+
+class _ViewServer(uvicorn.Server):
+    """A uvicorn server that says when it answers, and ends the streams that would never end."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        announce: Callable[[], None],
+        end_streams: Callable[[], None],
+    ) -> None:
         super().__init__(config)
         self._announce = announce
+        self._end_streams = end_streams
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._end_streams()
+        await super().shutdown(sockets)
 
 
 def _make_directory(path: Path) -> None:
