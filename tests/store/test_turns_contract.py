@@ -121,6 +121,35 @@ def test_turn_whose_root_has_not_arrived_is_running_until_it_does(store: TraceSt
     assert row.model == "m"
 
 
+def test_of_a_trace_in_which_a_model_was_asked_only_that_is_the_turn(store: TraceStore) -> None:
+    action, join = make_turn(name="first message"), make_turn(name="socket.io chat:join_session")
+    asked = make_turn(attributes={"turntrace.turn.model_calls": 2})
+    trace_id = action.trace_id
+    spans = [
+        replace(span, trace_id=trace_id, span_id=f"{number:016x}")
+        for number, span in enumerate([action, join, asked], 1)
+    ]
+    _write(store, *spans)
+    assert [row.name for row in store.turns(EVERY).rows] == [asked.name]
+    everything = store.turns(TurnQuery(has_plain=True)).rows
+    assert {row.name for row in everything} == {action.name, join.name, asked.name}
+
+
+def test_turn_that_runs_is_seen_beside_one_of_its_trace_that_has_ended(store: TraceStore) -> None:
+    join = make_turn(name="socket.io chat:join_session", span_id=ROOT)
+    waits = make_span(
+        trace_id=join.trace_id,
+        span_id="00000000000000b2",
+        parent_span_id="00000000000000ff",
+        start_ns=START_NS + 50 * MS,
+        end_ns=START_NS + 51 * MS,
+    )
+    _write(store, join, waits)
+    rows = {row.span_id: row for row in store.turns(EVERY).rows}
+    assert rows[ROOT].outcome == "ok"
+    assert (rows[""].outcome, rows[""].start_ns) == (RUNNING, waits.start_ns)
+
+
 def test_running_row_goes_when_the_root_is_no_turn(store: TraceStore) -> None:
     _write(store, make_span(parent_span_id=ROOT))
     assert len(_ids(store)) == 1

@@ -74,7 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ask again until every parent in the trace has arrived, at most this long",
     )
     parser.add_argument(
-        "--token", help="what every request must carry as `Authorization: Bearer TOKEN`"
+        "--token",
+        help="what every request must carry as `Authorization: Bearer TOKEN`;"
+        " in a browser open the page with ?token=TOKEN once",
     )
 
 

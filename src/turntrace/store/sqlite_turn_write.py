@@ -69,7 +69,9 @@ class TurnWriter:
         elif any(is_turn_root(span) for span in added):
             # Reading all of it again at every batch would cost the square of its size.
             execute(_FORGET_UNFINISHED, (trace_id,))
-            self._insert(rows_of(list({span.span_id: span for span in added}.values())))
+            rows = rows_of(list({span.span_id: span for span in added}.values()))
+            # Of a part of a trace nobody can tell whose parent is missing.
+            self._insert([row for row in rows if row.span_id])
 
     def put_all(self) -> None:
         """Make the rows of every stored trace."""

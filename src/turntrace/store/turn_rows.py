@@ -53,20 +53,35 @@ def is_turn_root(span: AnySpan) -> bool:
 
 
 def rows_of(spans: Sequence[AnySpan]) -> list[TurnRow]:
-    """Return the rows of a trace, given at least one of its spans, each span once."""
+    """Return the rows of a trace, given at least one of its spans, each span once.
+
+    Where a model was asked, that is the turn of the trace: what the user's client did around it,
+    and the events before it, are not listed beside it as turns.
+    """
     ordered = sorted(spans, key=_in_order)
     shared = _Shared(ordered)
-    turns = [_turn(span, shared) for span in ordered if is_turn_root(span)]
-    return turns or [_trace(ordered, shared)]
+    roots = [span for span in ordered if is_turn_root(span)]
+    asked = [span for span in roots if _count(span.attributes, keys.TURN_MODEL_CALLS)]
+    rows = [_turn(span, shared, is_turn=not asked or span in asked) for span in roots]
+    # What an ended turn lost on the way does not make it run again; what began later may.
+    ended_ns = max((span.end_ns for span in roots), default=-1)
+    waiting = [span for span in _waiting(ordered) if span.start_ns > ended_ns]
+    if waiting or not rows:
+        rows.append(_trace(ordered, waiting, shared))
+    return rows
 
 
-def is_pending(spans: Iterable[AnySpan]) -> bool:
-    """Tell whether a span names a parent in its own process that is not here."""
-    known = {span.span_id for span in spans}
-    return any(
-        span.parent_span_id and span.parent_span_id not in known and not _has_remote_parent(span)
-        for span in spans
-    )
+def _waiting(ordered: Iterable[AnySpan]) -> list[AnySpan]:
+    """Return the spans that name a parent in their own process that is not here."""
+    known = {span.span_id for span in ordered}
+    return [
+        span
+        for span in ordered
+        if span.parent_span_id
+        and span.parent_span_id not in known
+        and not is_turn_root(span)
+        and not _has_remote_parent(span)
+    ]
 
 
 class _Shared:
@@ -84,14 +99,14 @@ class _Shared:
             self.error_type = self.error_type or _text(found, keys.ERROR_TYPE)
 
 
-def _turn(root: AnySpan, shared: _Shared) -> TurnRow:
+def _turn(root: AnySpan, shared: _Shared, *, is_turn: bool) -> TurnRow:
     found = root.attributes
     outcome = _text(found, keys.TURN_OUTCOME) or "unknown"
     own_error = _text(found, keys.ERROR_TYPE)
     return TurnRow(
         trace_id=root.trace_id,
         span_id=root.span_id,
-        is_turn=True,
+        is_turn=is_turn,
         outcome=outcome,
         name=root.name[:MAX_TEXT],
         event=_event(root),
@@ -112,12 +127,16 @@ def _turn(root: AnySpan, shared: _Shared) -> TurnRow:
     )
 
 
-def _trace(ordered: Sequence[AnySpan], shared: _Shared) -> TurnRow:
-    is_running = is_pending(ordered)
-    head = next((span for span in ordered if not span.parent_span_id), ordered[0])
+def _trace(ordered: Sequence[AnySpan], waiting: Sequence[AnySpan], shared: _Shared) -> TurnRow:
+    """Return the row of a turn that runs, or of a trace without one."""
+    is_running = bool(waiting)
+    if is_running:
+        head = waiting[0]
+    else:
+        head = next((span for span in ordered if not span.parent_span_id), ordered[0])
     ended = "error" if head.status_code == "error" else "ok"
     outcome = RUNNING if is_running else ended
-    start_ns = ordered[0].start_ns
+    start_ns = head.start_ns if is_running else ordered[0].start_ns
     return TurnRow(
         trace_id=head.trace_id,
         span_id="",
