@@ -52,7 +52,8 @@ def make_time_and_chance_repeatable() -> None:
 
     random.Random = Predictable  # type: ignore[misc]
     random.seed(1)
-    os.urandom = Predictable().randbytes
+    # The second name is the one that `secrets` draws from: ids of connections.
+    os.urandom = random._urandom = Predictable().randbytes  # type: ignore[attr-defined] # noqa: SLF001
 
 
 def stay_in_this_thread() -> None:

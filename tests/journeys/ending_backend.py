@@ -132,7 +132,13 @@ class Watcher:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        engine = self._sio.eio
         await self._sio.disconnect()
+        # The library forgets both where it was the server that left.
+        if engine.ws is not None:
+            await engine.ws.close()
+        if engine.http is not None:
+            await engine.http.close()
 
     async def ask(self, *, until: str = "chat:assistant_token") -> None:
         """Start a turn and wait for an event of it: the first words of its answer."""

@@ -1,5 +1,6 @@
 """The small parts: settings, database, repository, token bucket, classifier, logs."""
 
+import asyncio
 import io
 import json
 import logging
@@ -71,10 +72,9 @@ async def test_preparing_a_database_twice_changes_nothing(
 
 async def test_workers_may_prepare_one_database_at_once(tmp_path: Path) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path / 'shared.sqlite3'}"
-    first = await Database.open(url)
-    second = await Database.open(url)
-    await first.close()
-    await second.close()
+    opened = await asyncio.gather(*(Database.open(url) for _ in range(6)))
+    for database in opened:
+        await database.close()
 
 
 async def test_an_error_of_the_database_does_not_quote_what_was_written(

@@ -7,6 +7,7 @@ from sqlalchemy import event, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, async_sessionmaker, create_async_engine
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from renovation.models import Base, Product, Style
 from renovation.seed import PRODUCTS, STYLES
@@ -40,7 +41,11 @@ class Database:
         if self._url.get_backend_name() == "sqlite" and file and file != ":memory:":
             Path(file).parent.mkdir(parents=True, exist_ok=True)
         async with self.engine.begin() as connection:
-            await connection.run_sync(Base.metadata.create_all)
+            # Not create_all(): it looks first and then creates, and workers start together.
+            for table in Base.metadata.sorted_tables:
+                await connection.execute(CreateTable(table, if_not_exists=True))
+                for index in table.indexes:
+                    await connection.execute(CreateIndex(index, if_not_exists=True))
             await _seed(connection)
 
     async def ping(self) -> None:
