@@ -127,6 +127,8 @@ def test_without_a_turn_helpers_write_on_the_local_root(recorded: Recorded) -> N
     [
         (True, True, None),
         (False, False, None),
+        (0.9, True, None),
+        (0, False, None),
         ("none", False, "none"),
         ("low", False, "low"),
         ("medium", True, "medium"),
@@ -161,3 +163,16 @@ def test_outside_a_trace_and_without_telemetry_helpers_do_nothing() -> None:
     with turntrace.turn("turn") as span:
         turntrace.bind(session_id="s")
         assert not span.is_recording()
+
+
+def test_statements_are_the_database_hooks_alone(recorded: Recorded) -> None:
+    with turntrace.turn("turn", **{"db.statement": "SELECT 's3cret'"}):
+        turntrace.bind(**{"db.query.text": "SELECT 's3cret'"})
+    assert "s3cret" not in repr(recorded.spans)
+
+
+def test_ids_are_bound_however_many_attributes_were_before(recorded: Recorded) -> None:
+    with turntrace.turn("turn"):
+        turntrace.bind(**{f"app.key{number}": number for number in range(200)})
+        turntrace.bind(session_id="s")
+    assert recorded.one("turn").attributes["session.id"] == "s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 
 import turntrace
 from turntrace import attributes as keys
-from turntrace import socket_spans
+from turntrace import socket_events, socket_spans
 
 if TYPE_CHECKING:
     from conftest import Recorded
@@ -58,7 +59,7 @@ def test_events_and_the_disconnect_link_to_the_connection_and_are_roots(
     assert hello.parent_span_id == bye.parent_span_id == connect.parent_span_id == b""
     assert len({span.trace_id for span in (connect, hello, bye)}) == 3
     assert bye.attributes[keys.SOCKET_DISCONNECT_REASON] == "client disconnect"
-    assert socket_spans._by_hand.of("a2") is None
+    assert socket_events._by_hand.of("a2") is None
 
 
 def test_the_context_that_an_event_carried_is_its_parent(recorded: Recorded) -> None:
@@ -146,10 +147,84 @@ def test_a_refused_connection_is_no_failure_and_is_forgotten(recorded: Recorded)
     with pytest.raises(Refused), turntrace.trace_connection("a5"):
         raise Refused("not you")
     assert recorded.one("socket.io connect /").status_code == 0
-    assert socket_spans._by_hand.of("a5") is None
+    assert socket_events._by_hand.of("a5") is None
     with pytest.raises(ConnectionRefusedError), turntrace.trace_connection("a5"):
         raise ConnectionRefusedError  # of the database, say
     assert recorded.spans[-1].status_code == 2
+
+
+def test_only_a_parameter_named_sid_is_taken_for_one(recorded: Recorded) -> None:
+    @turntrace.trace_socket_event("chat")
+    def on_text(text: str) -> None: ...
+
+    @turntrace.trace_socket_event("chat")
+    def on_message(websocket: object, text: str) -> None: ...
+
+    @turntrace.trace_socket_event("chat")
+    def on_chat(text: str, *, sid: str) -> None: ...
+
+    on_text("s3cret")
+    on_message(object(), "s3cret")
+    on_chat("s3cret", sid="a7")
+    found = [span.attributes.get(keys.SOCKET_ID) for span in recorded.spans]
+    assert found == [None, None, "a7"]
+    assert "s3cret" not in repr(recorded.spans)
+
+
+@pytest.mark.parametrize("sid", ["my s3cret message", "s3cret!", "", "x" * 65, "\udcff"])
+def test_what_does_not_look_like_a_sid_does_not_leave(recorded: Recorded, sid: str) -> None:
+    with turntrace.trace_connection(sid), turntrace.trace_disconnect(sid):
+        pass
+    with turntrace.trace_socket_event("chat", sid=sid):
+        pass
+    assert all(keys.SOCKET_ID not in span.attributes for span in recorded.spans)
+
+
+def test_a_handler_that_calls_another_s_has_two_events(recorded: Recorded) -> None:
+    @turntrace.trace_socket_event("chat:a")
+    def on_a(sid: str) -> None:
+        on_b("other")
+        with turntrace.trace_socket_event("chat:b", sid=sid):
+            pass
+
+    @turntrace.trace_socket_event("chat:b")
+    def on_b(sid: str) -> None: ...
+
+    on_a("mine")
+    assert sorted(recorded.names()) == ["socket.io chat:a"] + ["socket.io chat:b"] * 2
+
+
+def test_a_connection_refused_by_false_or_broken_by_an_error_is_forgotten(
+    recorded: Recorded,
+) -> None:
+    @turntrace.trace_connection()
+    def refuse(sid: str, environ: object) -> bool:
+        return False
+
+    assert refuse("a8", {}) is False
+    with pytest.raises(KeyError), turntrace.trace_connection("a9"):
+        raise KeyError
+    assert socket_events._by_hand.of("a8") is socket_events._by_hand.of("a9") is None
+
+
+def test_tasks_that_share_a_scope_each_end_their_own_turn(recorded: Recorded) -> None:
+    scope = turntrace.trace_socket_event("chat:hello")
+
+    async def handle(name: str, *, fails: bool) -> None:
+        before = trace.get_current_span()
+        with contextlib.suppress(KeyError), scope:
+            turntrace.bind(session_id=name)
+            await asyncio.sleep(0.01 if fails else 0.03)
+            if fails:
+                raise KeyError
+        assert trace.get_current_span() is before
+
+    async def both() -> None:
+        await asyncio.gather(handle("ok", fails=False), handle("error", fails=True))
+
+    asyncio.run(both())
+    for span in recorded.spans:
+        assert span.attributes[keys.TURN_OUTCOME] == span.attributes[keys.SESSION_ID]
 
 
 def test_an_event_inside_one_that_is_traced_already_joins_it(recorded: Recorded) -> None:

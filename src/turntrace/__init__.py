@@ -36,7 +36,7 @@ from turntrace.logs import (
 )
 from turntrace.pipeline import Telemetry, configure
 from turntrace.sample.rules import SamplingPolicy
-from turntrace.socket_spans import trace_connection, trace_disconnect, trace_socket_event
+from turntrace.socket_events import trace_connection, trace_disconnect, trace_socket_event
 
 __all__ = [
     "AiStream",

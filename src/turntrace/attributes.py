@@ -259,6 +259,9 @@ _exception = _Layer("exception")
 EXCEPTION_TYPE = _exception.both("exception.type", "qualified exception type")
 EXCEPTION_ESCAPED = _exception.both("exception.escaped", "whether it left the span", FLAG)
 
+STATEMENTS = frozenset({DB_STATEMENT, DB_QUERY_TEXT})
+"""Keys that only our own database hooks may write: others put literals into them."""
+
 HTTP_METHODS = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
 )

@@ -19,7 +19,7 @@ from turntrace.record.scope import SpanScope
 from turntrace.record.turn_summary import current_turn
 
 if TYPE_CHECKING:
-    from types import FrameType, TracebackType
+    from types import FrameType
 
     from opentelemetry.context import Context
 
@@ -36,47 +36,34 @@ _names: set[str] = {_UNNAMED}
 _IDENTIFIER = re.compile(r"[\w.:/@+-]{1,128}", re.ASCII)
 
 
-class Turn(SpanScope):
+class Turn(SpanScope[RunningTurn]):
     """What ``turn`` returns."""
 
-    __slots__ = ("_attributes", "_entered", "_name")
+    __slots__ = ("_attributes", "_name")
 
     def __init__(self, name: str, attributes: dict[str, AttributeValue]) -> None:
+        super().__init__()
         self._name = name
         self._attributes = attributes
-        self._entered: list[RunningTurn] = []
 
-    def __enter__(self) -> trace.Span:
-        """Start the turn."""
+    def _start(self) -> tuple[trace.Span, RunningTurn]:
         span = trace.get_tracer(_SCOPE).start_span(
             self._name, kind=SpanKind.INTERNAL, attributes=self._attributes or None
         )
-        self._entered.append(RunningTurn(span))
-        return span
+        return span, RunningTurn(span)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace_back: TracebackType | None,
-    ) -> None:
-        """End the turn with its outcome; what was raised goes on."""
-        # Of several tasks inside, the one that leaves is the one whose turn is current here.
-        current = current_turn()
-        index = next((i for i, entry in enumerate(self._entered) if entry.summary is current), -1)
-        running = self._entered.pop(index)
-        if error is not None:
-            running.broke_off(error)
-        running.end()
+    def _stop(self, state: RunningTurn, error: BaseException | None) -> None:
+        state.end(error)
 
-    def _again(self, arguments: tuple[Any, ...]) -> Turn:  # noqa: ARG002 - the same for any
+    def _again(self) -> Turn:
         return Turn(self._name, self._attributes)
 
 
 def turn(name: str, **attributes: AttributeValue) -> Turn:
     """Trace a turn that is no Socket.IO event: a root (or child) span with the turn's summary.
 
-    Use as a context manager or as a decorator of a function, sync or async.
+    Use as a context manager or as a decorator of a function, sync or async. Inside another turn
+    it is a turn of its own: what happens in it counts for it, not for the outer one.
 
     Args:
         name: A constant in the calling code (see ``turntrace.literals``), up to 128 characters;
@@ -88,7 +75,7 @@ def turn(name: str, **attributes: AttributeValue) -> Turn:
         ...     pass
     """
     caller = sys._getframe(1)  # noqa: SLF001 - inspect.stack() reads source files
-    return Turn(name if _is_constant(name, caller) else _UNNAMED, attributes)
+    return Turn(name if _is_constant(name, caller) else _UNNAMED, _own_keys(attributes))
 
 
 def is_turn_name(name: str) -> bool:
@@ -124,7 +111,7 @@ def bind(
     Example:
         >>> bind(session_id="0d9f6a4e", phase="INTAKE")
     """
-    values: dict[str, AttributeValue] = dict(attributes)
+    values = _own_keys(attributes)
     known = {
         keys.SESSION_ID: session_id,
         keys.USER_ID: user_id,
@@ -140,6 +127,11 @@ def bind(
     span = trace.get_current_span()
     if span.is_recording():
         span.set_attributes(values)
+
+
+def _own_keys(attributes: dict[str, AttributeValue]) -> dict[str, AttributeValue]:
+    """Leave out statements, which only the database hooks may write: theirs hold no values."""
+    return {key: value for key, value in attributes.items() if key not in keys.STATEMENTS}
 
 
 def add_message_attributes(
@@ -248,7 +240,9 @@ def add_security_attributes(
     """
     is_text = isinstance(prompt_injection, str)
     risk = prompt_injection if is_text and prompt_injection in keys.RISKS else None
-    found = prompt_injection not in keys.HARMLESS_RISKS if is_text else prompt_injection
+    found: bool | None = None
+    if prompt_injection is not None:
+        found = prompt_injection not in keys.HARMLESS_RISKS if is_text else bool(prompt_injection)
     _add(
         span,
         {

@@ -78,7 +78,7 @@ class TraceContextFilter(logging.Filter):
 
     def __init__(self, *, outside: str | None = "", bound: Iterable[str] = ()) -> None:
         super().__init__()
-        self._bound = tuple(bound)
+        self._bound = (bound,) if isinstance(bound, str) else tuple(bound)
         self._absent = {} if outside is None else {"trace_id": outside, "span_id": outside}
         unknown = sorted(set(self._bound) - set(_BOUND_KEYS))
         if unknown:
@@ -173,12 +173,13 @@ def trace_context_patcher(record: MutableMapping[str, Any]) -> None:
 
 def _fill(fields: MutableMapping[str, Any], values: dict[str, str]) -> None:
     """Set what is not there yet; an empty text is a place that somebody kept for us."""
-    for name, value in values.items():
-        if name in fields:
-            kept = fields[name]
-            if kept is not None and (kept.__class__ is not str or kept):
-                continue
-        fields[name] = value
+    with Guarded("the ids of a log record"):
+        for name, value in values.items():
+            if name in fields:
+                kept = fields[name]
+                if kept is not None and (type(kept) is not str or kept):
+                    continue
+            fields[name] = value
 
 
 def _bound_ids(names: tuple[str, ...]) -> dict[str, str]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from google.genai import types as genai
 from langchain_core.language_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+from langgraph.graph import MessagesState, StateGraph
 from opentelemetry import trace
 
 import turntrace
@@ -144,6 +145,156 @@ def test_calls_inside_one_another_are_spans_of_their_own_if_something_is_between
         with turntrace.trace_ai_call("inner"):
             pass
     assert recorded.tree() == ["chat outer", "  step", "    chat inner"]
+
+
+class BrokenError(RuntimeError):
+    pass
+
+
+@pytest.fixture
+def broken_end(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(*_: Any) -> None:
+        raise BrokenError
+
+    monkeypatch.setattr("turntrace.record.span.Span.end", end)
+
+
+@pytest.mark.usefixtures("broken_end")
+@pytest.mark.parametrize(
+    "scope",
+    [
+        lambda: turntrace.turn("turn"),
+        lambda: turntrace.trace_ai_call(MODEL),
+        lambda: turntrace.start_ai_stream_span(MODEL),
+        lambda: turntrace.trace_socket_event("chat:hello"),
+        lambda: turntrace.trace_connection("a1"),
+        lambda: turntrace.trace_disconnect("a1"),
+    ],
+)
+def test_a_span_that_cannot_end_hides_no_error_of_the_app_and_makes_none(scope: Any) -> None:
+    before = trace.get_current_span()
+    with scope():
+        pass
+    with pytest.raises(KeyError), scope():
+        raise KeyError
+    assert trace.get_current_span() is before
+
+
+@pytest.mark.usefixtures("recorded")
+def test_arguments_of_any_type_never_break_the_app() -> None:
+    odd: Any = [{"no": "text"}]
+    with turntrace.trace_ai_call(odd, provider=odd, operation=odd, temperature=odd):
+        assert turntrace.record_token_usage(odd, model=odd, provider=odd, cost_usd=odd) is None
+    with turntrace.trace_connection(odd, transport=odd):
+        pass
+    with turntrace.trace_disconnect(odd, reason=odd), turntrace.trace_socket_event("e", sid=odd):
+        pass
+    with turntrace.start_ai_stream_span(MODEL) as stream:
+        stream.record_usage(odd)
+        stream.on_chunk(odd)
+    assert turntrace.estimate_cost(odd, odd) is None
+
+
+def test_a_stream_whose_usage_was_nonsense_ends_all_the_same(recorded: Recorded) -> None:
+    stream = turntrace.start_ai_stream_span(MODEL)
+    stream.record_usage({"usage": {"prompt_tokens": object()}})
+    stream.end()
+    assert recorded.names() == [f"chat {MODEL}"]
+
+
+def test_usage_said_by_work_that_outlives_its_call_is_its_own(recorded: Recorded) -> None:
+    async def later() -> None:
+        await asyncio.sleep(0.01)
+        turntrace.record_token_usage(TokenUsage(input_tokens=5, output_tokens=1))
+
+    async def main() -> None:
+        with turntrace.turn("turn"):
+            with turntrace.trace_ai_call(MODEL):
+                turntrace.record_token_usage(USAGE)
+                task = asyncio.create_task(later())
+            await task
+
+    asyncio.run(main())
+    turn = recorded.one("turn").attributes
+    assert (turn[keys.TURN_INPUT_TOKENS], turn[keys.TURN_OUTPUT_TOKENS]) == (1005, 101)
+
+
+def test_what_is_said_after_the_end_of_a_stream_changes_nothing(recorded: Recorded) -> None:
+    with turntrace.turn("turn"):
+        stream = turntrace.start_ai_stream_span(MODEL)
+        stream.record_usage(USAGE)
+        stream.end()
+        stream.record_usage(TokenUsage(input_tokens=1, output_tokens=1))
+    assert recorded.one("turn").attributes[keys.TURN_INPUT_TOKENS] == 1000
+
+
+def test_a_cost_that_the_app_knows_is_kept(recorded: Recorded) -> None:
+    @turntrace.trace_ai_call(MODEL, provider="gemini")
+    def ask() -> Any:
+        response = {"usage": {"prompt_tokens": 9, "completion_tokens": 4}}
+        assert turntrace.record_token_usage(response, cost_usd=0.5) == 0.5
+        return response
+
+    with turntrace.turn("turn"):
+        ask()
+    assert recorded.one(f"chat {MODEL}").attributes[keys.AI_COST_ESTIMATED_USD] == 0.5
+    assert recorded.one("turn").attributes[keys.TURN_COST_USD] == 0.5
+
+
+@pytest.mark.parametrize("cost", [float("nan"), float("inf"), -1.0, True])
+def test_a_cost_that_is_no_amount_is_not_taken(recorded: Recorded, cost: float) -> None:
+    with turntrace.turn("turn"):
+        turntrace.record_token_usage(TokenUsage(input_tokens=-5, output_tokens=1), cost_usd=cost)
+    turn = recorded.one("turn").attributes
+    assert keys.TURN_COST_USD not in turn
+    assert keys.TURN_INPUT_TOKENS not in turn
+
+
+def test_embeddings_have_a_cost_without_output(recorded: Recorded) -> None:
+    with turntrace.trace_ai_call(
+        "text-embedding-3-small", provider="openai", operation="embeddings"
+    ):
+        assert turntrace.record_token_usage(TokenUsage(input_tokens=1000))
+
+
+def test_a_decorated_call_that_returns_a_coroutine_or_a_task_stays_open_for_it(
+    recorded: Recorded,
+) -> None:
+    async def answer() -> dict[str, Any]:
+        await asyncio.sleep(0)
+        assert trace.get_current_span().is_recording()
+        return {"usage": {"prompt_tokens": 9, "completion_tokens": 4}}
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise KeyError
+
+    async def main() -> None:
+        before = trace.get_current_span()
+        await turntrace.trace_ai_call("coroutine")(lambda: answer())()  # noqa: PLW0108 - no coroutine function
+        await turntrace.trace_ai_call("task")(lambda: asyncio.create_task(answer()))()
+        assert trace.get_current_span() is before
+        with pytest.raises(KeyError):
+            await turntrace.trace_ai_call("fails")(lambda: fail())()  # noqa: PLW0108 - the same
+        with pytest.raises(KeyError):
+            await turntrace.trace_ai_call("task fails")(lambda: asyncio.ensure_future(fail()))()
+        await asyncio.sleep(0)
+        assert trace.get_current_span() is before
+
+    asyncio.run(main())
+    for name in ("coroutine", "task"):
+        assert recorded.one(f"chat {name}").attributes[keys.AI_USAGE_TOTAL_TOKENS] == 13
+    assert recorded.one("chat fails").status_code == 2
+    assert [span.status_code for span in recorded.spans].count(2) == 2
+
+
+def test_one_scope_entered_twice_ends_the_inner_call_first(recorded: Recorded) -> None:
+    scope = turntrace.turn("again")
+    with scope as outer:
+        with scope as inner:
+            pass
+        assert outer.is_recording()
+        assert not inner.is_recording()
 
 
 # -- streams ---------------------------------------------------------------------------------------
@@ -293,6 +444,70 @@ def test_a_stream_that_is_given_up_ends_when_it_is_collected(recorded: Recorded)
     assert recorded.names() == [f"chat {MODEL}"]
 
 
+def test_several_streams_in_one_call_are_added_up(recorded: Recorded) -> None:
+    with turntrace.trace_ai_call(MODEL):
+        for output in (1, 2):
+            stream = turntrace.start_ai_stream_span(MODEL)
+            stream.on_chunk({"usage": {"prompt_tokens": 10, "completion_tokens": output}})
+            stream.end()
+    values = recorded.one(f"chat {MODEL}").attributes
+    assert (values[keys.AI_USAGE_PROMPT_TOKENS], values[keys.AI_USAGE_COMPLETION_TOKENS]) == (20, 3)
+
+
+def test_chunks_of_an_app_s_own_langchain_class_are_added_up(recorded: Recorded) -> None:
+    class OwnChunk(AIMessageChunk):
+        pass
+
+    usage: Any = {"input_tokens": 5, "output_tokens": 1, "total_tokens": 6}
+    stream = turntrace.start_ai_stream_span(MODEL)
+    for _ in range(2):
+        stream.on_chunk(OwnChunk("Oak", usage_metadata=usage))
+    stream.end()
+    assert recorded.one(f"chat {MODEL}").attributes[keys.AI_USAGE_PROMPT_TOKENS] == 10
+
+
+class Connection:
+    """An iterator of the app's own, which it closes itself."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+        self._chunks = iter(["a", "b"])
+
+    def __aiter__(self) -> Connection:
+        return self
+
+    async def __anext__(self) -> str:
+        for chunk in self._chunks:
+            return chunk
+        raise StopAsyncIteration
+
+    def aclose(self) -> None:
+        self.is_closed = True
+
+
+@pytest.mark.usefixtures("recorded")
+def test_what_is_no_generator_is_left_open() -> None:
+    source: Any = Connection()
+
+    async def read() -> list[str]:
+        return [chunk async for chunk in turntrace.start_ai_stream_span(MODEL).over(source)]
+
+    assert asyncio.run(read()) == ["a", "b"]
+    assert not source.is_closed
+
+
+def test_what_cannot_be_iterated_fails_as_it_would_and_ends_the_span(recorded: Recorded) -> None:
+    nothing: Any = None
+
+    async def read() -> None:
+        async for _ in turntrace.start_ai_stream_span(MODEL).over(nothing):
+            pass
+
+    with pytest.raises(TypeError):
+        asyncio.run(read())
+    assert recorded.names() == [f"chat {MODEL}"]
+
+
 # -- beside the hooks ------------------------------------------------------------------------------
 
 
@@ -344,6 +559,51 @@ async def test_a_call_by_hand_inside_a_hooked_one_joins_it(recorded: Recorded) -
         await Wrapped(messages=iter([AIMessage("Oak")])).ainvoke("s3cret")
     assert len(recorded.spans) == 2
     assert recorded.one("turn").attributes[keys.TURN_MODEL_CALLS] == 1
+
+
+@pytest.mark.usefixtures("instrumented")
+async def test_a_span_of_the_app_between_both_changes_nothing(recorded: Recorded) -> None:
+    tracer = trace.get_tracer("turntrace.test")
+    with turntrace.turn("turn"), turntrace.trace_ai_call(MODEL, provider="gemini"):
+        with tracer.start_as_current_span("retry"):
+            response = await model().ainvoke("s3cret")
+        turntrace.record_token_usage(response)
+    assert recorded.tree() == ["turn", f"  chat {MODEL}", "    retry"]
+    turn = recorded.one("turn").attributes
+    assert (turn[keys.TURN_MODEL_CALLS], turn[keys.TURN_INPUT_TOKENS]) == (1, 1000)
+
+
+@pytest.mark.usefixtures("instrumented")
+async def test_two_calls_of_a_hook_in_one_by_hand_are_added_up(recorded: Recorded) -> None:
+    @turntrace.trace_ai_call(MODEL, provider="gemini")
+    async def ask_twice() -> AIMessage:
+        chat = model()
+        await chat.ainvoke("s3cret")
+        return await chat.ainvoke("s3cret")
+
+    with turntrace.turn("turn"):
+        await ask_twice()
+    assert recorded.one("turn").attributes[keys.TURN_INPUT_TOKENS] == 2000
+
+
+@pytest.mark.usefixtures("instrumented")
+async def test_an_agent_inside_a_call_by_hand_counts_its_calls_and_nobody_else_does(
+    recorded: Recorded,
+) -> None:
+    chat = model()
+
+    async def think(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [await chat.ainvoke(state["messages"])]}
+
+    graph = StateGraph(MessagesState).add_node("think", think).set_entry_point("think").compile()
+
+    @turntrace.trace_ai_call("outer", provider="gemini")
+    async def ask() -> Any:
+        return (await graph.ainvoke({"messages": [HumanMessage("s3cret")]}))["messages"][-1]
+
+    with turntrace.turn("turn"):
+        await ask()
+    assert recorded.one("turn").attributes[keys.TURN_INPUT_TOKENS] == 1000
 
 
 @pytest.mark.usefixtures("unconfigured")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
 CALL_KEY = otel_context.create_key("turntrace-model-call")
 """In the context of a model call: the ``ModelCall``."""
 
+RUN_KEY = otel_context.create_key("turntrace-ai-run")
+"""In the context of a run that the LangChain hooks see: the run."""
+
 UNKNOWN = "unknown"
+EMBEDDINGS = "embeddings"
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_][\w.:/@+-]{0,63}", re.ASCII)
 
@@ -49,12 +55,18 @@ class ModelCall:
     """The span of one model call, with its times, tokens and money."""
 
     __slots__ = (
+        "_is_hooked",
+        "_is_said",
         "cost_usd",
         "first_chunk",
         "first_text",
+        "inner_calls",
+        "is_ended",
         "is_streamed",
         "model",
+        "operation",
         "provider",
+        "run",
         "span",
         "started",
         "turn",
@@ -68,12 +80,20 @@ class ModelCall:
         self.model = model
         self.provider = provider
         self.turn = turn
+        self.operation = "chat"
+        self.run: object = None
+        """The hooks' run that the call was started in, if any."""
+        self.inner_calls = 0
+        """Model calls that were started inside this one and are none of it."""
         self.started = time.perf_counter()
         self.first_chunk: float | None = None
         self.first_text: float | None = None
         self.is_streamed = False
+        self.is_ended = False
         self.usage = TokenUsage()
         self.cost_usd: float | None = None
+        self._is_hooked = False
+        self._is_said = False
 
     def chunk_came(self, *, with_text: bool) -> None:
         """Time the first chunk and the first one with text; later ones change nothing."""
@@ -86,26 +106,49 @@ class ModelCall:
         if with_text:
             self.first_text = now
 
-    def used(self, usage: TokenUsage, cost_usd: float | None = None) -> dict[str, Any]:
-        """Take ``usage`` for all that the call used; return it, and its cost, as attributes.
+    # One rule for who is believed, whatever the order: what the app says replaces; what a hook
+    # reports adds; what was read off chunks or a response adds, unless one of those two spoke.
 
-        The turn gets the difference to what was said before, so that the hooks and an app that
-        says it by hand count one call once.
-        """
-        cost = cost_usd
-        if cost is None:
-            cost = estimate_cost(self.model, usage, provider=self.provider.prices)
+    def said(self, usage: TokenUsage, cost_usd: float | None = None) -> dict[str, Any]:
+        """Take ``usage`` for all that the call used; return the call's attributes."""
+        cost = money(cost_usd)
+        self._is_said = True
+        return self._account(usage, self._estimate(usage) if cost is None else cost)
+
+    def hooked(self, usage: TokenUsage) -> dict[str, Any]:
+        """Add what a hook saw; return the call's attributes."""
+        self._is_hooked = True
+        return self._add(usage)
+
+    def derived(self, usage: TokenUsage) -> dict[str, Any]:
+        """Add what was read off a response, if nobody who knows better spoke."""
+        return {} if self._is_hooked or self._is_said or not usage else self._add(usage)
+
+    def _add(self, usage: TokenUsage) -> dict[str, Any]:
+        more = self._estimate(usage)
+        both = self.cost_usd if more is None else more + (self.cost_usd or 0.0)
+        return self._account(self.usage + usage, both)
+
+    def _estimate(self, usage: TokenUsage) -> float | None:
+        if self.operation == EMBEDDINGS and usage.output_tokens is None:
+            usage = replace(usage, output_tokens=0)  # there are none
+        return estimate_cost(self.model, usage, provider=self.provider.prices)
+
+    def _account(self, usage: TokenUsage, cost_usd: float | None) -> dict[str, Any]:
+        """Give the turn the difference to what it had, so that a call counts once."""
+        if self.is_ended:
+            return {}
+        before, cost_before = self.usage, self.cost_usd
         if self.turn is not None:
-            before, cost_before = self.usage, self.cost_usd
             self.turn.used_tokens(
                 (usage.input_tokens or 0) - (before.input_tokens or 0),
                 (usage.output_tokens or 0) - (before.output_tokens or 0),
-                cost if cost_before is None else (cost or 0.0) - cost_before,
+                cost_usd if cost_before is None else (cost_usd or 0.0) - cost_before,
             )
-        self.usage, self.cost_usd = usage, cost
+        self.usage, self.cost_usd = usage, cost_usd
         values: dict[str, Any] = dict(usage.attributes())
-        if cost is not None:
-            values[keys.AI_COST_ESTIMATED_USD] = cost
+        if cost_usd is not None:
+            values[keys.AI_COST_ESTIMATED_USD] = cost_usd
         return values
 
     def stream_times(self) -> dict[str, Any]:
@@ -124,8 +167,11 @@ class ModelCall:
 
     def end(self) -> None:
         """End the span with its times."""
-        self.span.set_attributes(self.stream_times())
-        self.span.end()
+        self.is_ended = True
+        try:
+            self.span.set_attributes(self.stream_times())
+        finally:
+            self.span.end()
 
 
 def start_model_call(
@@ -160,6 +206,11 @@ def start_model_call(
         f"{operation} {model}", context, SpanKind.CLIENT, values
     )
     call = ModelCall(span, model, provider, current_turn(context))
+    call.operation = operation
+    call.run = context.get(RUN_KEY)
+    around = context.get(CALL_KEY)
+    if isinstance(around, ModelCall):
+        around.inner_calls += 1
     if call.turn is not None:
         call.turn.model_calls += 1
     return call
@@ -177,12 +228,26 @@ def add_conversation(values: dict[str, Any], context: Context, *, is_model_call:
         values[keys.AI_PROMPT_PHASE] = local_trace.bound[keys.TURN_PHASE]
 
 
-def open_call(context: Context) -> ModelCall | None:
-    """Return the model call that runs right here: its span is the current one and still open.
+def open_call(context: Context, model: str | None = None) -> ModelCall | None:
+    """Return the model call that runs right here, which a second look at it is to join.
 
-    A call that is traced by hand and by a hook is one call, whoever was first.
+    A call that is traced by hand and by a hook is one call, whoever was first. It is another one
+    where a node, a tool or an agent began in between; and by hand, where a span of the app's own
+    stands in between and another ``model`` is called.
     """
     call = context.get(CALL_KEY)
-    if not isinstance(call, ModelCall) or context.get(SPAN_KEY) is not call.span:
+    if not isinstance(call, ModelCall) or not call.span.is_recording():
         return None
-    return call if call.span.is_recording() else None
+    run: Any = context.get(RUN_KEY)
+    while run is not None and run.call is call:
+        run = run.parent
+    if run is not call.run:
+        return None
+    is_direct = context.get(SPAN_KEY) is call.span
+    return call if is_direct or model is None or model == call.model else None
+
+
+def money(cost_usd: object) -> float | None:
+    """Return an amount that is one: a finite number, not negative."""
+    is_number = isinstance(cost_usd, int | float) and not isinstance(cost_usd, bool)
+    return float(cost_usd) if is_number and 0 <= cost_usd < math.inf else None  # type: ignore[arg-type, operator] # is_number

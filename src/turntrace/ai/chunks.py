@@ -56,7 +56,7 @@ class UsageOfChunks:
         said = extract_token_usage(chunk)
         if not said:
             return
-        if type(chunk).__module__.startswith("langchain"):
+        if any(kind.__module__.startswith("langchain") for kind in type(chunk).__mro__):
             self.total += said
             return
         before = self.total

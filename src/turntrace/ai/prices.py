@@ -6,13 +6,11 @@ import threading
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from turntrace.ai.providers import price_list_of
+from turntrace.ai.usage import TokenUsage
 from turntrace.failsafe import logger, swallowed
-
-if TYPE_CHECKING:
-    from turntrace.ai.usage import TokenUsage
 
 _MILLION = 1_000_000
 _SLOT_SECONDS = 1800
@@ -39,6 +37,8 @@ def estimate_cost(model: str, usage: TokenUsage, *, provider: str = "") -> float
         >>> estimate_cost("gemini-2.5-flash", usage, provider="google")  # doctest: +SKIP
         0.3
     """
+    if model.__class__ is not str or usage.__class__ is not TokenUsage:
+        return None
     if usage.input_tokens is None or usage.output_tokens is None:
         return None
     prices = _prices(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from opentelemetry import trace
@@ -14,13 +15,14 @@ from turntrace.ai.call import (
     ModelCall,
     identifier,
     model_name,
+    money,
     open_call,
     start_model_call,
 )
 from turntrace.ai.chunks import UsageOfChunks, chunk_has_text
 from turntrace.ai.prices import estimate_cost, load_prices_soon
 from turntrace.ai.providers import Provider, provider_named
-from turntrace.ai.usage import TokenUsage, extract_token_usage
+from turntrace.ai.usage import extract_token_usage
 from turntrace.failsafe import Guarded
 from turntrace.record.context import attach, detach, get_current, with_span
 from turntrace.record.failure import failed
@@ -51,13 +53,14 @@ class _Plan:
     ) -> None:
         self._model = model_name(model)
         self._provider: Provider = provider_named(identifier(provider) or UNKNOWN)
-        self._operation = operation if operation in OPERATIONS else "chat"
+        is_known = operation.__class__ is str and operation in OPERATIONS
+        self._operation = operation if is_known else "chat"
         self._parameters = parameters
 
     def start(self) -> tuple[ModelCall, bool]:
         """Start a call, or join the one that runs right here; tell whether it was started."""
         context = get_current()
-        around = open_call(context)
+        around = open_call(context, self._model)
         if around is not None:
             return around, False
         call = start_model_call(
@@ -93,45 +96,44 @@ def _current(call: ModelCall) -> Token[Context]:
     return attach(Context({**with_span(call.span), CALL_KEY: call}))
 
 
-class AiCall(SpanScope):
+class AiCall(SpanScope["tuple[ModelCall, Token[Context] | None]"]):
     """What ``trace_ai_call`` returns."""
 
-    __slots__ = ("_entered", "_plan")
+    __slots__ = ("_plan",)
 
     def __init__(self, plan: _Plan) -> None:
+        super().__init__()
         self._plan = plan
-        self._entered: list[tuple[ModelCall, Token[Context] | None]] = []
 
-    def __enter__(self) -> Span:
-        """Start the call's span and make it current, or join the one that is there."""
+    def _start(self) -> tuple[Span, tuple[ModelCall, Token[Context] | None]]:
         call, is_new = self._plan.start()
-        self._entered.append((call, _current(call) if is_new else None))
-        return call.span
+        return call.span, (call, _current(call) if is_new else None)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace_back: TracebackType | None,
+    def _stop(
+        self, state: tuple[ModelCall, Token[Context] | None], error: BaseException | None
     ) -> None:
-        """End the call; what was raised goes on."""
-        current = open_call(get_current())
-        index = next((i for i, entry in enumerate(self._entered) if entry[0] is current), -1)
-        call, token = self._entered.pop(index)
+        call, token = state
         if token is None:
             return
         detach(token)
-        if isinstance(error, Exception):
-            failed(call.span, error)
-        call.end()
+        _end(call, error)
 
-    def _again(self, arguments: tuple[Any, ...]) -> AiCall:  # noqa: ARG002 - the same for any
+    def _again(self) -> AiCall:
         return AiCall(self._plan)
 
     def _returned(self, result: object) -> None:
-        usage = extract_token_usage(result)
-        if usage:
-            record_token_usage(usage)
+        call = get_current().get(CALL_KEY)
+        # Around an agent, what is returned is the answer of a call that was traced in there.
+        if isinstance(call, ModelCall) and not call.inner_calls:
+            call.span.set_attributes(call.derived(extract_token_usage(result)))
+
+
+def _end(call: ModelCall, error: BaseException | None) -> None:
+    try:
+        if isinstance(error, Exception):
+            failed(call.span, error)
+    finally:
+        call.end()
 
 
 def trace_ai_call(
@@ -161,6 +163,7 @@ def trace_ai_call(
         history_size: Messages sent.
 
     Example:
+        >>> from turntrace import TokenUsage
         >>> with trace_ai_call("gemini-2.5-flash", provider="gemini"):
         ...     cost_usd = record_token_usage(TokenUsage(input_tokens=90, output_tokens=12))
     """
@@ -202,10 +205,16 @@ class AiStream:
         """Say that the first text has come, where chunks are not shown to ``on_chunk``."""
         self._call.chunk_came(with_text=True)
 
-    def record_usage(self, usage: TokenUsage, cost_usd: float | None = None) -> None:
-        """Say what the call used, if its chunks do not; ``cost_usd`` replaces the estimate."""
-        self._usage.total = usage
-        self._call.span.set_attributes(self._call.used(usage, cost_usd))
+    def record_usage(self, usage: object, cost_usd: float | None = None) -> None:
+        """Say what the call used, if its chunks do not; ``cost_usd`` replaces the estimate.
+
+        Args:
+            usage: A ``TokenUsage``, or a provider's response (see ``extract_token_usage``).
+            cost_usd: US dollars, if known better than by the price table.
+        """
+        with Guarded("the token usage of a streamed model call"):
+            counted = extract_token_usage(usage)
+            self._call.span.set_attributes(self._call.said(counted, cost_usd))
 
     def end(self, error: BaseException | None = None) -> None:
         """End the call, failed if ``error`` is an ``Exception``. A second call does nothing."""
@@ -213,13 +222,11 @@ class AiStream:
             return
         self._is_ended = True
         with Guarded("the end of a streamed model call"):
-            usage = self._usage.total
-            if usage and usage != self._call.usage:
-                self._call.span.set_attributes(self._call.used(usage))
-            if isinstance(error, Exception):
-                failed(self._call.span, error)
-            if self._is_new:
-                self._call.end()
+            try:
+                self._call.span.set_attributes(self._call.derived(self._usage.total))
+            finally:
+                if self._is_new:
+                    _end(self._call, error)
 
     def __enter__(self) -> Self:
         """Make the call's span current."""
@@ -246,16 +253,19 @@ class AiStream:
     async def over(self, chunks: AsyncIterable[Chunk]) -> AsyncIterator[Chunk]:
         """Hand ``chunks`` through as they come and end the call with them.
 
-        The span is current while a chunk is waited for, and not while it is worked on.
+        The span is current while a chunk is waited for, and not while it is worked on. A
+        generator that the reader leaves early is closed.
         """
-        iterator = aiter(chunks)
+        source: AsyncIterator[Chunk] | None = None
         try:
+            source = aiter(chunks)
             while True:
                 token = _current(self._call) if self._is_new else None
                 try:
-                    chunk = await anext(iterator)
+                    chunk = await anext(source)
                 except StopAsyncIteration:
-                    break
+                    source = None
+                    return
                 finally:
                     if token is not None:
                         detach(token)
@@ -265,21 +275,22 @@ class AiStream:
             self.end(error)
             raise
         finally:
-            closing = getattr(iterator, "aclose", None)
-            if closing is not None:
-                await closing()
             self.end()
+            if inspect.isasyncgen(source):
+                await source.aclose()
 
     def over_sync(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         """Do as ``over`` does, for a plain iterable."""
-        iterator = iter(chunks)
+        source: Iterator[Chunk] | None = None
         try:
+            source = iter(chunks)
             while True:
                 token = _current(self._call) if self._is_new else None
                 try:
-                    chunk = next(iterator)
+                    chunk = next(source)
                 except StopIteration:
-                    break
+                    source = None
+                    return
                 finally:
                     if token is not None:
                         detach(token)
@@ -289,10 +300,9 @@ class AiStream:
             self.end(error)
             raise
         finally:
-            closing = getattr(iterator, "close", None)
-            if closing is not None:
-                closing()
             self.end()
+            if inspect.isgenerator(source):
+                source.close()
 
 
 def start_ai_stream_span(
@@ -330,8 +340,9 @@ def record_token_usage(
 ) -> float | None:
     """Write the tokens and the cost of a model call on its span and count them on its turn.
 
-    Inside a traced model call they are that call's, and saying them again replaces them;
-    elsewhere they go on ``span``, by default the current one, and every call counts.
+    Inside a traced model call they are that call's: saying them again replaces them, and they are
+    believed rather than what a response or its chunks report. Elsewhere they go on ``span``, by
+    default the current one, and every call counts.
 
     Args:
         usage: A ``TokenUsage``, or a provider's response (see ``extract_token_usage``).
@@ -347,10 +358,11 @@ def record_token_usage(
         counted = extract_token_usage(usage)
         context = get_current()
         call = context.get(CALL_KEY)
-        if isinstance(call, ModelCall) and (span is None or span is call.span):
-            call.span.set_attributes(call.used(counted, cost_usd))
+        is_its = isinstance(call, ModelCall) and (span is None or span is call.span)
+        if isinstance(call, ModelCall) and is_its and not call.is_ended:
+            call.span.set_attributes(call.said(counted, cost_usd))
             return call.cost_usd
-        cost = cost_usd
+        cost = money(cost_usd)
         if cost is None and model:
             cost = estimate_cost(model_name(model), counted, provider=provider)
         values: dict[str, Any] = dict(counted.attributes())

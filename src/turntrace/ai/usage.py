@@ -25,6 +25,13 @@ class TokenUsage:
     reasoning_tokens: int | None = None
     """Of the output, those thought and not said."""
 
+    def __post_init__(self) -> None:
+        """Take for unknown what is no count: negative, a fraction, not a number."""
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if value is not None and not _is_count(value):
+                object.__setattr__(self, name, None)
+
     def __add__(self, other: TokenUsage) -> TokenUsage:
         """Return both together; what neither said stays unknown."""
         return TokenUsage(
@@ -54,6 +61,10 @@ class TokenUsage:
         if self.reasoning_tokens is not None:
             values[keys.GEN_AI_USAGE_REASONING] = self.reasoning_tokens
         return values
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 _NOTHING = TokenUsage()
@@ -175,6 +186,6 @@ def _count(holder: object, *names: str) -> int | None:
         return None
     for name in names:
         value = _get(holder, name)
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return value
+        if _is_count(value):
+            return int(value)
     return None

@@ -22,8 +22,8 @@ WITHHELD_NAME = "(name withheld)"
 OWN_SCOPE = "turntrace"
 TURN_SCOPE = "turntrace.conversation"
 
-OURS_ALONE = frozenset({keys.DB_STATEMENT, keys.DB_QUERY_TEXT})
-"""Keys that only our own instrumentations may set: others put literals into them."""
+OURS_ALONE = keys.STATEMENTS
+"""Keys that only our own instrumentations may set."""
 
 TYPE_NAMES = frozenset({keys.ERROR_TYPE, keys.EXCEPTION_TYPE})
 """Keys whose value is the name of a type, or a status code."""

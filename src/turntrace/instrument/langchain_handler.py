@@ -15,6 +15,7 @@ from opentelemetry.trace import SpanKind
 from turntrace import attributes as keys
 from turntrace.ai.call import (
     CALL_KEY,
+    RUN_KEY,
     ModelCall,
     add_conversation,
     identifier,
@@ -30,7 +31,6 @@ from turntrace.instrument.langchain_run import (
     AGENT,
     CHAT,
     NODE,
-    RUN_KEY,
     TOOL,
     Run,
 )
@@ -321,8 +321,7 @@ class TurntraceHandler(BaseCallbackHandler):
         message = getattr(generation, "message", None)
         facts = getattr(message, "response_metadata", None) or {}
         usage = usage_of_langchain(getattr(message, "usage_metadata", None))
-        # A call by hand may hold several of LangChain's, one after the other.
-        values = run.call.used(run.call.usage + usage if run.is_joined else usage)
+        values = run.call.hooked(usage)
         model = identifier(facts.get("model_name") or facts.get("model"))
         if model:
             values[keys.GEN_AI_RESPONSE_MODEL] = model.rpartition("models/")[2]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opentelemetry import context as otel_context
-
+from turntrace.ai.call import RUN_KEY
 from turntrace.record.failure import failed
 from turntrace.record.turn_summary import CANCELLED, ERROR, TurnSummary, current_turn
 
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from turntrace.ai.call import ModelCall
 
 AGENT, NODE, CHAT, TOOL = "agent", "node", "chat", "tool"
-
-RUN_KEY = otel_context.create_key("turntrace-ai-run")
-"""In the context of a run: the run."""
 
 _NO_ERRORS = frozenset({"GraphBubbleUp", "GraphInterrupt", "ParentCommand"})
 _RECURSION = "GraphRecursionError"

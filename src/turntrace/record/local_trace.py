@@ -77,10 +77,13 @@ class LocalTrace:
     def bind(self, attributes: Mapping[str, AttributeValue | None]) -> None:
         """Put ``attributes`` on every span of this local trace that ends from now on.
 
-        ``None`` changes nothing; at most 128 keys, what is over that is left out.
+        ``None`` changes nothing; at most 128 keys, of more the newest stay.
         """
-        bound = {**self.bound, **{k: v for k, v in attributes.items() if v is not None}}
-        self.bound = bound if len(bound) <= MAX_BOUND else dict(list(bound.items())[:MAX_BOUND])
+        given = {k: v for k, v in attributes.items() if v is not None}
+        bound = {**self.bound, **given}
+        if len(bound) > MAX_BOUND:
+            bound = dict(list({**given, **self.bound, **given}.items())[:MAX_BOUND])
+        self.bound = bound
 
     def abandon_oldest(self) -> None:
         """Forget the span that has been open longest, the root aside: nobody will end it."""

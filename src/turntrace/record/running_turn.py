@@ -43,10 +43,14 @@ class RunningTurn:
         elif not isinstance(error, GeneratorExit):
             self.summary.outcome = CANCELLED
 
-    def end(self) -> None:
-        """Write the summary and end the root."""
+    def end(self, error: BaseException | None = None) -> None:
+        """Write the summary and end the root; ``error`` is what the turn broke off with."""
         detach(self._token)
-        if self.summary.outcome == OK and has_failed(self.span):
-            self.summary.outcome = ERROR  # the app has coped with an error, and said so
-        self.span.set_attributes(self.summary.attributes())
-        self.span.end()
+        try:
+            if error is not None:
+                self.broke_off(error)
+            if self.summary.outcome == OK and has_failed(self.span):
+                self.summary.outcome = ERROR  # the app has coped with an error, and said so
+            self.span.set_attributes(self.summary.attributes())
+        finally:
+            self.span.end()

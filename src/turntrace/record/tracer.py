@@ -17,7 +17,7 @@ from turntrace.record.context import (
     with_span,
 )
 from turntrace.record.local_trace import MAX_OPEN_SPANS, LocalTrace
-from turntrace.record.scope import SpanScope
+from turntrace.record.scope import Decorates
 from turntrace.record.span import MAX_ATTRIBUTES, SCALARS, Span, own_all
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class Tracer(trace_api.Tracer):
         )
 
 
-class CurrentSpan(SpanScope):
+class CurrentSpan(Decorates):
     """What ``start_as_current_span`` returns; also good for several tasks at once."""
 
     __slots__ = ("_arguments", "_end", "_entered", "_record", "_status", "_tracer")
@@ -211,7 +211,7 @@ class CurrentSpan(SpanScope):
         if self._end:
             span.end()
 
-    def _again(self, arguments: tuple[Any, ...]) -> CurrentSpan:  # noqa: ARG002 - same for any
+    def _again(self) -> CurrentSpan:
         return CurrentSpan(
             self._tracer,
             self._arguments,
