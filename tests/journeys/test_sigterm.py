@@ -7,6 +7,7 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from ending_backend import UVICORN, EndingBackend, Watcher
 
@@ -88,6 +89,22 @@ async def test_a_user_who_polls_gets_the_end_of_the_answer_too(
         assert is_done(heard)
         assert (await backend.ended()).exit_code == 0
     assert backend.closed() == ORDER
+
+
+async def test_while_turns_finish_the_backend_is_alive_and_not_ready(
+    tmp_path: Path, collector: Any
+) -> None:
+    with EndingBackend(tmp_path, collector.url, **SLOW) as backend:
+        url = await backend.ready()
+        async with Watcher(url) as user, httpx.AsyncClient(base_url=url) as probe:
+            await user.ask()
+            backend.process.send_signal(signal.SIGTERM)
+            await backend.logged("Shutdown begins")
+            ready, live = await probe.get("/health/ready"), await probe.get("/health/live")
+            backend.process.send_signal(signal.SIGTERM)
+            await backend.ended()
+    assert (ready.status_code, live.status_code) == (503, 200)
+    assert ready.json()["detail"] == "The backend is shutting down."
 
 
 async def test_a_turn_that_takes_too_long_is_cancelled_and_arrives_as_cancelled(

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import uvicorn
 from virtual_time import in_virtual_time, now
 
 from renovation.shutdown import Shutdown
@@ -150,6 +151,42 @@ async def test_another_signal_later_is_a_hurry() -> None:
         signal.raise_signal(signal.SIGTERM)
         await over(rig)
     assert rig.happened == ["telemetry", "leave"]
+
+
+@in_virtual_time
+async def test_a_signal_that_the_server_has_noted_before_is_not_lost() -> None:
+    server = uvicorn.Server(uvicorn.Config("nothing:app"))
+    rig = Rig(server_stops=False)
+    before = {number: signal.signal(number, server.handle_exit) for number in SIGNALS}
+    try:
+        for _ in range(2):  # which would make uvicorn leave the lifespan alone
+            signal.raise_signal(signal.SIGINT)
+        rig.signals.install()
+        await over(rig)
+        rig.signals.restore()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert rig.happened == ["turns", "telemetry", "leave"]
+    assert server.should_exit
+    assert not server.force_exit
+
+
+@in_virtual_time
+async def test_a_handler_that_is_not_python_s_is_left_alone() -> None:
+    def getsignal(number: int) -> Any:
+        return None if number == signal.SIGQUIT else known(number)
+
+    known = signal.getsignal
+    before = [known(number) for number in SIGNALS]
+    rig = Rig()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signal, "getsignal", getsignal)  # as it tells of one from C
+        rig.signals.install()
+        taken = [known(one) != was for one, was in zip(SIGNALS, before, strict=True)]
+        rig.signals.restore()
+    assert taken == [True, True, False]
+    assert [known(number) for number in SIGNALS] == before
 
 
 async def test_away_from_the_main_thread_the_signals_are_left_alone() -> None:

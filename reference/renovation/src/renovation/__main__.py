@@ -1,10 +1,11 @@
 """`python -m renovation`: serve the backend.
 
-Exit code: 0 after SIGTERM, SIGINT or SIGQUIT if everything was closed in time, which is what
-Kubernetes calls completed and systemd and `docker --restart on-failure` leave alone; 1 if
-something could not be closed, or a second signal cut it short; 2 for arguments it does not know;
-3 if it could not start. Plain `uvicorn renovation.app:app` keeps uvicorn's own: it dies of SIGTERM
-once everything is closed, and ends with 1 only if it does not stop itself.
+Exit code: 0 after SIGTERM, SIGINT or SIGQUIT, during the start too, if everything that was open
+was closed in time, which is what Kubernetes calls completed and systemd and `docker --restart
+on-failure` leave alone; 1 if something was not, because it could not be or a second signal cut it
+short (one that comes after the last close ends the process as it ends any); 2 for arguments it
+does not know; 3 if it could not start. Plain `uvicorn renovation.app:app` keeps uvicorn's own: it
+dies of SIGTERM once everything is closed, and ends with 1 only if it does not stop itself.
 """
 
 import argparse

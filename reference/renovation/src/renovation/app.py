@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import renovation.telemetry  # noqa: F401 - before FastAPI, which a bad OTEL_PROPAGATORS stops
 
@@ -31,8 +31,12 @@ REQUESTS_SECONDS = 1.0
 """How long requests that are being answered may take once the server is stopping."""
 
 _UNREAD_SECONDS = 1.0  # for a client to fetch what it has not read yet
+_SERVER_SECONDS = REQUESTS_SECONDS + 1.0
 _LIMIT_SECONDS = 2.0  # of a resource that has nothing to wait for
 _SPARE_SECONDS = 1.0  # over what a resource's own close allows itself
+
+# The turns before the sockets they stream to, those before the server that waits for them.
+_TURNS, _SOCKETS, _SERVER = -3, -2, -1
 
 logger = logging.getLogger(__name__)
 
@@ -65,10 +69,17 @@ def create_app(
     @asynccontextmanager
     async def lifespan(api: FastAPI) -> AsyncIterator[None]:
         signals = Signals(closing, last_act=shutdown_telemetry)
+        api.state.shutdown = closing
+        signals.install()
         try:
-            await _start(chosen, sio, api, closing, signals=signals, clock=clock)
-            signals.install()
-            yield
+            closing.opened(
+                "server", signals.stop_server, limit_seconds=_SERVER_SECONDS, order=_SERVER
+            )
+            start = _start(chosen, sio, api, closing, clock=clock)
+            await closing.start(start, limit_seconds=STOP_SECONDS + _SPARE_SECONDS)
+            # Given up, it serves all the same: that is where uvicorn looks whether to stop.
+            with suppress(asyncio.CancelledError):  # a server that is forced to stop
+                yield
         finally:
             signals.note_server_stopped()
             await closing.close()
@@ -85,7 +96,6 @@ async def _start(
     api: FastAPI,
     shutdown: Shutdown,
     *,
-    signals: Signals,
     clock: Callable[[], float],
 ) -> None:
     """Open everything; what is opened last is closed first."""
@@ -113,14 +123,15 @@ async def _start(
         clock=clock,
     )
     chat.register()
-    # The turns before the sockets they stream to, those before the server that waits for them.
-    shutdown.opened("server", signals.stop_server, limit_seconds=REQUESTS_SECONDS + _SPARE_SECONDS)
-    shutdown.opened("socket.io", lambda: _hang_up(sio), limit_seconds=_LIMIT_SECONDS)
+    shutdown.opened(
+        "socket.io", lambda: _hang_up(sio), limit_seconds=_LIMIT_SECONDS, order=_SOCKETS
+    )
     turn_seconds = settings.shutdown_seconds
     shutdown.opened(
         "turns",
         lambda: _finish_turns(chat, turn_seconds),
         limit_seconds=turn_seconds + _SPARE_SECONDS,
+        order=_TURNS,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request, Response
@@ -19,6 +19,9 @@ from renovation.repository import Repository
 from renovation.request_id import RequestIdMiddleware
 from renovation.settings import DEFAULT_VIEW_URL
 from renovation.telemetry import bind_conversation
+
+if TYPE_CHECKING:
+    from renovation.shutdown import Shutdown
 
 PAGE = 50
 """Rows a list returns unless it is asked for another number."""
@@ -181,9 +184,16 @@ async def get_liveness() -> dict[str, str]:
     return {"status": "live"}
 
 
-@health.get("/ready", response_model=None)
+async def _open(request: Request) -> None:
+    shutdown: Shutdown | None = getattr(request.app.state, "shutdown", None)
+    if shutdown is not None and shutdown.is_closing:
+        raise HTTPException(503, "The backend is shutting down.")
+
+
+# A dependency, for what comes before the database is asked for: it may not have been opened.
+@health.get("/ready", response_model=None, dependencies=[Depends(_open)])
 async def get_readiness(request: Request, database: Connection) -> dict[str, str] | Response:
-    """Say whether requests can be served: 503 as long as the database does not answer."""
+    """Say whether requests can be served: 503 when shutting down or without a database."""
     try:
         await database.ping()
     except (SQLAlchemyError, OSError):
@@ -196,7 +206,9 @@ def create_http_api(
     *,
     view_url: str = DEFAULT_VIEW_URL,
 ) -> FastAPI:
-    """Return the HTTP application; the lifespan sets `state.database` and `state.repository`.
+    """Return the HTTP application; the lifespan sets `database` and `repository` of its state.
+
+    With `state.shutdown` the readiness says when that has begun.
 
     The chat page links each turn to `view_url`.
     """

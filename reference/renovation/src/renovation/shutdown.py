@@ -6,10 +6,12 @@ stands in front of uvicorn.
 
 import asyncio
 import logging
+import math
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 Close = Callable[[], Awaitable[object]]
 
@@ -17,6 +19,10 @@ CANCEL_SECONDS = 0.5
 """How long a close that was cancelled may take to give up."""
 
 logger = logging.getLogger(__name__)
+
+
+class ClosingError(Exception):
+    """What was opened is remembered, but the closing has begun: open nothing more."""
 
 
 class Outcome(StrEnum):
@@ -44,7 +50,7 @@ class _Resource:
     name: str
     close: Close
     limit_seconds: float
-    order: int
+    order: float
 
 
 class Shutdown:
@@ -80,10 +86,40 @@ class Shutdown:
         return self.limit_seconds + self._telemetry.limit_seconds + 2 * CANCEL_SECONDS
 
     @property
+    def is_closing(self) -> bool:
+        """Whether `close` has been called."""
+        return self._closing is not None
+
+    @property
     def is_clean(self) -> bool:
         """Whether everything was closed, in time and without an error."""
-        is_over = self._closing is not None and self._closing.done()
+        is_over = self._closing is not None and self._closing.done() and not self._resources
         return is_over and all(end.outcome is Outcome.CLOSED for end in self._ends)
+
+    async def start(self, opening: Coroutine[Any, Any, None], *, limit_seconds: float) -> None:
+        """Run what opens the resources; a closing that begins meanwhile cancels it first of all.
+
+        Returns when `opening` has ended, complete or given up (see `is_closing`).
+
+        Args:
+            opening: Calls `opened` for each resource.
+            limit_seconds: How long it may take to give up.
+
+        Raises:
+            Exception: What `opening` raises, unless the closing has begun.
+        """
+        task = asyncio.create_task(opening)
+        start = _Resource(
+            name="start",
+            close=lambda: _give_up(task),
+            limit_seconds=limit_seconds,
+            order=-math.inf,
+        )
+        self._resources.insert(0, start)
+        await asyncio.wait({task})
+        if not self.is_closing:
+            self._resources.remove(start)
+            task.result()
 
     def opened(self, name: str, close: Close, *, limit_seconds: float, order: int = 0) -> None:
         """Remember what was opened: the last one is closed first.
@@ -93,9 +129,14 @@ class Shutdown:
             close: Closes it; is cancelled after `limit_seconds`.
             limit_seconds: How long it may take.
             order: Lower goes first, whenever it was opened.
+
+        Raises:
+            ClosingError: The closing has begun; this resource is still closed by it.
         """
         resource = _Resource(name=name, close=close, limit_seconds=limit_seconds, order=order)
         self._resources.insert(0, resource)
+        if self.is_closing:
+            raise ClosingError(f"{name} is closed again: the closing has begun")
 
     async def close(self) -> tuple[Closed, ...]:
         """Close everything; whoever calls it again waits for the first call and gets the same.
@@ -115,7 +156,9 @@ class Shutdown:
         started = now()
         hurried = asyncio.create_task(self._hurried.wait())
         try:
-            for resource in sorted(self._resources, key=lambda one: one.order):
+            while self._resources:  # a start that is giving up may still add to them
+                resource = min(self._resources, key=lambda one: one.order)
+                self._resources.remove(resource)
                 left_seconds = started + self.limit_seconds - now()
                 if self._hurried.is_set() or left_seconds <= 0:
                     self._skip(resource)
@@ -159,6 +202,15 @@ async def _close_one(
     end = Closed(name=resource.name, outcome=outcome, seconds=now() - started)
     _report(end, error, limit_seconds)
     return end
+
+
+async def _give_up(start: asyncio.Task[None]) -> None:
+    """Cancel the start and wait until it has put back what it was about to open."""
+    start.cancel()
+    await asyncio.wait({start})
+    error = None if start.cancelled() else start.exception()
+    if error is not None and not isinstance(error, ClosingError):
+        raise error
 
 
 async def _call(close: Close) -> None:

@@ -1,9 +1,10 @@
 """SIGTERM, SIGINT and SIGQUIT, taken in front of the server's own handlers.
 
 On a signal uvicorn hangs up every websocket first, a turn that streams over it included, then
-waits for open requests as long as they like, and only then lets the lifespan close things.
-So these handlers, put in front of uvicorn's when the lifespan starts, let turns finish and hand
-the signal on: alike under `python -m renovation`, `uvicorn renovation.app:app` and its workers.
+waits for open requests as long as they like, and only then lets the lifespan close things; while
+the lifespan starts it only takes a note. So these handlers, put in front of uvicorn's before
+anything is opened, give up a start or let turns finish and then hand the signal on: alike under
+`python -m renovation`, `uvicorn renovation.app:app` and its workers.
 """
 
 import asyncio
@@ -16,6 +17,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Any
+
+import uvicorn
 
 from renovation.shutdown import Shutdown
 
@@ -63,7 +66,11 @@ class Signals:
             self._shutdown.bound_seconds + _SPARE_SECONDS, self._last_act, self._leave
         )
         for number in SIGNALS:
-            self._previous[number] = signal.signal(number, self._receive)
+            # None is one not installed from Python: it cannot be handed on to, nor put back.
+            if signal.getsignal(number) is not None:
+                self._previous[number] = signal.signal(number, self._receive)
+        if self._is_late():
+            self._receive(signal.SIGTERM, None)
 
     def restore(self) -> None:
         """Step aside again; a process that could not close everything stays watched."""
@@ -86,6 +93,14 @@ class Signals:
             if callable(handler):
                 handler(number, None)
         await self._server_stopped.wait()
+
+    def _is_late(self) -> bool:
+        """Tell whether uvicorn has noted a signal that came before; it is ours from now on."""
+        server = getattr(self._previous.get(signal.SIGTERM), "__self__", None)
+        if not isinstance(server, uvicorn.Server) or not server.should_exit:
+            return False
+        server.should_exit = server.force_exit = False
+        return True
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         # Between any two instructions of the main thread: no lock, no log line.
