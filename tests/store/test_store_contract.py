@@ -222,3 +222,47 @@ def test_closed_store_refuses_and_closing_twice_is_harmless(store: TraceStore) -
     ):
         with pytest.raises(StoreError, match="closed"):
             ask()
+
+
+def test_first_spans_of_a_trace_are_those_that_began_first(store: TraceStore) -> None:
+    late, first, second = (make_span(start_ns=START_NS - number) for number in (0, 2, 1))
+    store.write([late, first, second]).result(WAIT_SECONDS)
+    assert store.trace(TRACE_ID, 2) == [first, second]
+    assert store.trace(TRACE_ID, 9) == [first, second, late]
+
+
+def test_one_span_is_found_by_its_ids(store: TraceStore) -> None:
+    span = make_full_span()
+    store.write([span, make_span()]).result(WAIT_SECONDS)
+    assert store.span(span.trace_id, span.span_id) == span
+    assert store.span(span.trace_id.upper(), span.span_id.upper()) == span
+
+
+@pytest.mark.parametrize(
+    ("trace_id", "span_id"),
+    [(TRACE_ID, "f" * 16), ("f" * 32, "0" * 14 + "aa"), (TRACE_ID, "aa"), ("' OR 1=1", "x" * 16)],
+)
+def test_unknown_span_is_none(store: TraceStore, trace_id: str, span_id: str) -> None:
+    store.write([make_full_span()]).result(WAIT_SECONDS)
+    assert store.span(trace_id, span_id) is None
+
+
+def test_extent_has_another_version_after_every_span(store: TraceStore) -> None:
+    assert store.extent(TRACE_ID) is None
+    span = make_span()
+    batches = [
+        [span],
+        [make_span(start_ns=START_NS - 1)],
+        [replace(span, attributes={"a": 1})],
+        [replace(span, attributes={"a": 2})],
+    ]
+    versions = set()
+    for batch in batches:
+        store.write(batch).result(WAIT_SECONDS)
+        extent = store.extent(TRACE_ID)
+        assert extent is not None
+        versions.add(extent.version)
+    assert len(versions) == len(batches)
+    assert (extent.start_ns, extent.span_count) == (START_NS - 1, 2)
+    store.write([make_span(trace_id=make_trace_id())]).result(WAIT_SECONDS)
+    assert store.extent(TRACE_ID) == extent

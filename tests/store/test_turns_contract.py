@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 10
 MS = 1_000_000
-ROOT = "00000000000000a1"
+ROOT = "a1" * 8
 EVERY = TurnQuery()
 
 
@@ -139,8 +139,8 @@ def test_turn_that_runs_is_seen_beside_one_of_its_trace_that_has_ended(store: Tr
     join = make_turn(name="socket.io chat:join_session", span_id=ROOT)
     waits = make_span(
         trace_id=join.trace_id,
-        span_id="00000000000000b2",
-        parent_span_id="00000000000000ff",
+        span_id="b2" * 8,
+        parent_span_id="ff" * 8,
         start_ns=START_NS + 50 * MS,
         end_ns=START_NS + 51 * MS,
     )
@@ -174,7 +174,7 @@ def test_child_that_says_its_parent_is_local_waits_for_it(store: TraceStore) -> 
 
 def test_lost_child_does_not_make_an_ended_turn_run_again(store: TraceStore) -> None:
     _write(store, make_turn(trace_id=TRACE_ID))
-    _write(store, make_span(parent_span_id="00000000000000ff"))
+    _write(store, make_span(parent_span_id="ff" * 8))
     assert [row.outcome for row in store.turns(EVERY).rows] == ["ok"]
 
 
@@ -307,6 +307,10 @@ def test_rows_of_named_traces_only(store: TraceStore) -> None:
         ('we"ird\\key', "x", True),
         ("deployment.environment", "staging", True),
         ("deployment.environment", "production", False),
+        ("sidecar", "true", True),
+        ("sidecar", "1", False),
+        ("arguments", '["a"]', False),
+        ("cores", "2", True),
         ("%", "search", False),
     ],
 )
@@ -317,7 +321,13 @@ def test_attribute_of_any_span_or_its_resource_is_found(
     child = make_span(
         trace_id=turn.trace_id,
         parent_span_id=ROOT,
-        resource={"service.name": "demo", "deployment.environment": "staging"},
+        resource={
+            "service.name": "demo",
+            "deployment.environment": "staging",
+            "sidecar": True,
+            "arguments": ["a"],
+            "cores": 2,
+        },
         attributes={
             "tool": "search",
             "count": 2,
@@ -450,6 +460,23 @@ def test_very_large_trace_still_gets_its_turn(
     assert [row.outcome for row in store.turns(EVERY).rows] == [RUNNING]
     _write(store, make_turn(trace_id=TRACE_ID, span_id=ROOT))
     assert [row.outcome for row in store.turns(EVERY).rows] == ["ok"]
+
+
+@pytest.mark.parametrize("parent", ["", "ee" * 8], ids=["own", "client's"])
+def test_very_large_trace_ends_when_nothing_of_it_waits_any_more(
+    store: TraceStore, monkeypatch: pytest.MonkeyPatch, parent: str
+) -> None:
+    monkeypatch.setattr("turntrace.store.sqlite_turn_write.MAX_FOLLOWED", 3)
+    step = "b2" * 8
+    _write(store, *(make_span(parent_span_id=ROOT) for _ in range(3)))
+    _write(store, *(make_span(parent_span_id=step) for _ in range(3)))
+    _write(store, make_span(span_id=ROOT, kind="server", parent_span_id=parent))
+    _write(store, make_span(name="late", parent_span_id=ROOT))
+    assert [row.outcome for row in store.turns(EVERY).rows] == [RUNNING]
+    _write(store, make_span(span_id=step, parent_span_id=ROOT))
+    assert _ids(store) == []
+    (row,) = store.turns(TurnQuery(has_plain=True)).rows
+    assert (row.outcome, row.is_turn) == ("ok", False)
 
 
 def test_trace_is_known_by_any_of_its_spans(store: TraceStore) -> None:

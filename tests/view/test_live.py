@@ -16,7 +16,7 @@ from otlp_requests import make_span, make_trace_id
 
 from turntrace.store.contract import StoredSpan
 from turntrace.store.turns import TurnQuery
-from turntrace.view.live import MAX_CHANGED, MAX_WATCHERS, SLOW, Live
+from turntrace.view.live import CROWDED, MAX_CHANGED, MAX_WATCHERS, RENEWED, SLOW, Gone, Live
 from turntrace.view.live_stream import LiveStream
 
 if TYPE_CHECKING:
@@ -111,13 +111,26 @@ def test_list_and_stream_name_the_same_state(serving: Serving) -> None:
 
 def test_watchers_are_bounded_and_make_room_when_they_leave(serving: Serving) -> None:
     for _ in range(MAX_WATCHERS):
-        assert serving.live.join(None) is not None
+        assert serving.live.join(TurnQuery()) is not None
     response = HTTP.request("GET", f"{serving.url}/api/live", retries=False)
     assert response.status == 503
     assert f"{MAX_WATCHERS} pages" in json.loads(response.data)["detail"]
     serving.live.leave(next(iter(serving.live._watchers)))
     with watching(serving.url) as stream:
         assert stream.until("hello")["refused"] == 1
+
+
+def test_list_takes_the_place_of_the_oldest_that_hears_no_rows(serving: Serving) -> None:
+    rows = [serving.live.join(TurnQuery()) for _ in range(MAX_WATCHERS - 2)]
+    oldest, younger = serving.live.join(None), serving.live.join(None)
+    assert oldest is not None
+    assert younger is not None
+    assert serving.live.join(None) is None
+    with watching(serving.url) as stream:
+        stream.until("hello")
+    assert (oldest.ended, younger.ended) == (CROWDED, "")
+    assert not any(watcher.ended for watcher in rows if watcher)
+    assert serving.live.dropped == {CROWDED: 1}
 
 
 def test_reader_that_leaves_is_forgotten(serving: Serving) -> None:
@@ -232,6 +245,35 @@ async def test_reader_that_comes_late_but_reads_gets_the_reason(store: SqliteSto
     assert b"event: dropped\nid: " in client.taken[-2]["body"]
     assert b'"reason":"slow"' in client.taken[-2]["body"]
     assert client.taken[-1]["more_body"] is False
+
+
+@pytest.mark.parametrize("takes", [0, 2, 10**6])
+async def test_stream_ends_after_its_time_whether_or_not_it_is_read(
+    store: SqliteStore, takes: int
+) -> None:
+    live = Live(store)
+    watcher = live.join(None)
+    assert watcher is not None
+    client = _Client(takes=takes)
+    stream = LiveStream(live, watcher, "", lasts_seconds=0.01)
+    async with asyncio.timeout(WAIT_SECONDS):
+        await stream({}, client.receive, client.send)
+    assert live.watcher_count == 0
+    if takes > 2:
+        assert b'"reason":"renewed"' in client.taken[-2]["body"]
+        assert client.taken[-1]["more_body"] is False
+
+
+async def test_what_waits_is_told_before_a_stream_is_renewed(store: SqliteStore) -> None:
+    live = Live(store)
+    watcher = live.join(TurnQuery())
+    assert watcher is not None
+    watcher.tell([Gone(["ab"])])
+    watcher.end(RENEWED)
+    client = _Client(takes=10**6)
+    await LiveStream(live, watcher, "")({}, client.receive, client.send)
+    assert b"event: gone" in client.taken[-2]["body"]
+    assert b"event: dropped" in client.taken[-2]["body"]
 
 
 async def test_more_changes_than_are_told_one_by_one_are_told_at_once(store: SqliteStore) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from otlp_requests import URL
+from starlette.testclient import TestClient
 from turn_stories import CONNECT_TRACE_ID, HOSTILE, TRACE_ID, Story, connection, eight_seconds
 
-if TYPE_CHECKING:
-    from starlette.testclient import TestClient
+from turntrace.store.sqlite import SqliteStore
+from turntrace.view.app import build_app
 
-    from turntrace.store.sqlite import SqliteStore
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from turntrace.store.contract import StoredSpan
 
 TURN = f"/api/turns/{TRACE_ID}"
 
@@ -38,6 +45,62 @@ def test_unchanged_turn_is_not_sent_again(client: TestClient, store: SqliteStore
     changed = client.get(TURN, headers={"If-None-Match": tag})
     assert changed.status_code == 200
     assert changed.headers["etag"] != tag
+
+
+class _Counting(SqliteStore):
+    """A store that counts the spans it was made to read."""
+
+    read = 0
+
+    def trace(self, trace_id: str, limit: int | None = None) -> list[StoredSpan]:
+        spans = super().trace(trace_id, limit)
+        self.read += len(spans)
+        return spans
+
+
+@pytest.fixture
+def counting(tmp_path: Path) -> Iterator[_Counting]:
+    store = _Counting(tmp_path / "counting.sqlite")
+    yield store
+    store.close()
+
+
+def test_spans_are_not_read_for_a_turn_that_is_as_it_was(counting: _Counting) -> None:
+    counting.write(eight_seconds().spans).result(10)
+    with TestClient(build_app(counting), base_url=URL) as client:
+        tag = client.get(TURN).headers["etag"]
+        assert counting.read == 21
+        assert client.get(TURN, headers={"If-None-Match": tag}).status_code == 304
+        assert counting.read == 21
+        counting.write([connection()]).result(10)
+        changed = client.get(TURN, headers={"If-None-Match": tag})
+    assert changed.status_code == 200
+    assert changed.json()["links"][0]["is_stored"] is True
+
+
+def test_span_that_was_sent_again_makes_its_turn_another_one(
+    client: TestClient, store: SqliteStore
+) -> None:
+    story = Story()
+    story.add("first", "", 0, 1)
+    store.write(story.spans).result(10)
+    tag = client.get(TURN).headers["etag"]
+    store.write([replace(story.spans[0], attributes={"a": 1})]).result(10)
+    assert client.get(TURN, headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_of_a_very_large_trace_only_what_is_drawn_is_read(
+    counting: _Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("turntrace.view.turn_api.MAX_ROWS", 5)
+    counting.write([connection(), *eight_seconds().spans]).result(10)
+    with TestClient(build_app(counting), base_url=URL) as client:
+        document = client.get(TURN).json()
+        assert (len(document["rows"]), counting.read) == (5, 5)
+        assert (document["counts"]["spans"], document["counts"]["left_out"]) == (21, 16)
+        assert document["links"][0]["name"] == "socket.io connect /"
+        assert client.get(TURN, params={"span": f"{15:016x}"}).status_code == 200
+        assert counting.read == 5
 
 
 @pytest.mark.usefixtures("_stored")

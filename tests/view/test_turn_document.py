@@ -281,6 +281,71 @@ def test_answer_given_after_the_handler_returned_is_part_of_the_turn() -> None:
     assert _said(document)["streaming the answer"] == "1.50 s"
 
 
+def test_child_of_another_day_is_no_part_of_the_turn_and_does_not_flatten_it() -> None:
+    story = Story()
+    turn = story.add("turn", "", 0, 50, {"turntrace.turn.outcome": "ok"})
+    story.add("in time", turn, 10, 45)
+    story.add("next day", turn, 86_400_000, 5, chat(1, 1, 0, 0.001))
+    document = turn_document(story.spans)
+    assert document["window"] == {"start_ns": 0, "end_ns": 55 * MS}
+    assert document["axis_ns"] == 55 * MS
+    assert str(document["duration"]) == "55 ms"
+    assert (str(document["total"]["amount"]), document["total"]["note"]) == (
+        "50 ms",
+        "trace: 55 ms",
+    )
+    late = _row(document, "next day")
+    assert late["facts"][0] == "began 24.0 h after the turn"
+    assert (late["offset_ns"], late["duration_ns"], str(late["duration"])) == (55 * MS, 0, "5.0 ms")
+
+
+def test_span_a_little_too_late_is_drawn_where_it_was() -> None:
+    story = Story()
+    turn = story.add("first message", "", 0, 100_000, {"turntrace.turn.outcome": "ok"})
+    story.add("late", turn, 100_000 + 160_001, 5)
+    document = turn_document(story.spans)
+    late = _row(document, "late")
+    assert document["window"]["end_ns"] == 100_000 * MS
+    assert document["axis_ns"] == 260_006 * MS
+    assert (late["offset_ns"], late["duration_ns"]) == (260_001 * MS, 5 * MS)
+    assert late["facts"] == ["began 2.7 min after the turn"]
+
+
+@pytest.mark.parametrize(("pause", "is_part"), [(60_005, True), (60_006, False)])
+def test_work_handed_on_may_pause_for_a_minute_and_not_longer(pause: int, is_part: bool) -> None:
+    story = Story()
+    turn = story.add("socket.io chat", "", 0, 5, {"turntrace.turn.outcome": "ok"})
+    story.add("a", turn, 50_000, 10)
+    story.add("b", turn, 50_010 + pause, 1)
+    end = 50_011 + pause if is_part else 50_010
+    assert turn_document(story.spans)["window"]["end_ns"] == end * MS
+
+
+def test_turn_that_runs_may_pause_as_long_as_it_likes() -> None:
+    story = Story()
+    story.add("a", "ee" * 8, 0, 5)
+    story.add("b", "ee" * 8, 600_000, 5)
+    assert turn_document(story.spans)["window"]["end_ns"] == 600_005 * MS
+
+
+def test_total_of_a_trace_with_one_turn_is_that_turn_s_and_the_trace_s_beside_it() -> None:
+    story = Story()
+    root = story.add("first message", "", 0, 529, {"turntrace.turn.outcome": "ok"})
+    facts = {"turntrace.turn.outcome": "ok", "turntrace.turn.model_calls": 1}
+    story.add("socket.io chat:user_message", root, 30, 480, facts)
+    total = turn_document(story.spans)["total"]
+    assert (str(total["amount"]), total["note"]) == ("480 ms", "trace: 529 ms")
+
+
+def test_total_of_a_turn_that_handed_its_work_on_is_until_the_work_was_done() -> None:
+    story = Story()
+    facts = {"turntrace.turn.outcome": "ok", "turntrace.turn.model_calls": 1}
+    turn = story.add("socket.io chat", "", 0, 5, facts)
+    story.add("chat", turn, 4, 2000, chat(1, 1, 0, 0.5))
+    total = turn_document(story.spans)["total"]
+    assert (str(total["amount"]), total["note"]) == ("2.00 s", "")
+
+
 def test_span_that_began_before_its_root_moves_the_axis_but_not_the_turn() -> None:
     story = Story()
     turn = story.add("turn", "", 100, 1000)

@@ -111,6 +111,17 @@ class TraceSummary:
     error_count: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceExtent:
+    """How much of a trace is stored, found without reading its spans."""
+
+    start_ns: int
+    """The earliest start of any span."""
+    span_count: int
+    version: str
+    """Another text whenever a span of the trace was added or written again."""
+
+
 class TraceWriter(Protocol):
     """Takes spans in.
 
@@ -144,10 +155,25 @@ class TraceReader(Protocol):
     one moment, never half of a ``write``.
     """
 
-    def trace(self, trace_id: str) -> list[StoredSpan]:
+    def trace(self, trace_id: str, limit: int | None = None) -> list[StoredSpan]:
         """Return the spans of one trace, by start time and then by span id; empty if unknown.
 
         ``trace_id`` is 32 hexadecimal digits of either case; other text is an unknown trace.
+        With a ``limit``, at most so many, the first in that order.
+
+        Raises:
+            StoreError: the store is closed or cannot be read.
+        """
+
+    def span(self, trace_id: str, span_id: str) -> StoredSpan | None:
+        """Return one span; None if it is unknown, as text that is no id is.
+
+        Raises:
+            StoreError: the store is closed or cannot be read.
+        """
+
+    def extent(self, trace_id: str) -> TraceExtent | None:
+        """Return how much of a trace is stored; None if it is unknown.
 
         Raises:
             StoreError: the store is closed or cannot be read.

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from turntrace.errors import StoreError
-from turntrace.store.contract import StoreBusyError, StoredSpan, TraceSummary
+from turntrace.store.contract import StoreBusyError, StoredSpan, TraceExtent, TraceSummary
 from turntrace.store.sqlite_rows import COLUMNS, from_json, from_row
 from turntrace.store.sqlite_schema import DAMAGED, connect, explained, open_for_writing
 from turntrace.store.sqlite_turns import read_overview, read_turns
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MAX_PENDING_SPANS = 100_000
 MAX_IDLE_READERS = 4
 TRACE_ID_HEX_DIGITS = 32
+SPAN_ID_HEX_DIGITS = 16
 
 _RESOURCE_ID = COLUMNS.index("resource_id")
 _SCOPE_ID = COLUMNS.index("scope_id")
@@ -32,6 +33,17 @@ _SCOPE_ID = COLUMNS.index("scope_id")
 _Batch: TypeAlias = "tuple[Sequence[StoredSpan], Future[None]]"
 
 _TRACE = f"SELECT {', '.join(COLUMNS)} FROM spans WHERE trace_id = ? ORDER BY start_ns, span_id"  # noqa: S608 - the names are ours
+# The rows that are left out are sorted without their documents.
+_FIRST_OF_TRACE = (
+    f"SELECT {', '.join(COLUMNS)} FROM spans WHERE id IN"  # noqa: S608 - the names are ours
+    " (SELECT id FROM spans WHERE trace_id = ? ORDER BY start_ns, span_id LIMIT ?)"
+    " ORDER BY start_ns, span_id"
+)
+_SPAN = f"SELECT {', '.join(COLUMNS)} FROM spans WHERE trace_id = ? AND span_id = ?"  # noqa: S608 - the names are ours
+_EXTENT = (
+    "SELECT start_ns, span_count, (SELECT max(id) FROM spans WHERE trace_id = ?)"
+    " FROM traces WHERE trace_id = ?"
+)
 _RECENT = (
     "SELECT trace_id, root_name, service, start_ns, end_ns - start_ns, span_count, error_count"
     " FROM traces ORDER BY start_ns DESC, trace_id LIMIT ?"
@@ -82,13 +94,38 @@ class SqliteStore:
             self._batches.put((spans, future))
         return future
 
-    def trace(self, trace_id: str) -> list[StoredSpan]:
+    def trace(self, trace_id: str, limit: int | None = None) -> list[StoredSpan]:
         """See ``TraceReader.trace``."""
-        key = _trace_key(trace_id)
+        key = _key(trace_id, TRACE_ID_HEX_DIGITS)
         if key is None:
             return []
+        if limit is None:
+            return self._spans(_TRACE, (key,))
+        return self._spans(_FIRST_OF_TRACE, (key, max(0, limit)))
+
+    def span(self, trace_id: str, span_id: str) -> StoredSpan | None:
+        """See ``TraceReader.span``."""
+        key = (_key(trace_id, TRACE_ID_HEX_DIGITS), _key(span_id, SPAN_ID_HEX_DIGITS))
+        if None in key:
+            return None
+        found = self._spans(_SPAN, key)
+        return found[0] if found else None
+
+    def extent(self, trace_id: str) -> TraceExtent | None:
+        """See ``TraceReader.extent``."""
+        key = _key(trace_id, TRACE_ID_HEX_DIGITS)
+        if key is None:
+            return None
         with self._reading() as connection:
-            rows = connection.execute(_TRACE, (key,)).fetchall()
+            row = connection.execute(_EXTENT, (key, key)).fetchone()
+        if row is None:
+            return None
+        start_ns, span_count, last = row
+        return TraceExtent(start_ns=start_ns, span_count=span_count, version=f"{span_count}-{last}")
+
+    def _spans(self, statement: str, values: tuple[Any, ...]) -> list[StoredSpan]:
+        with self._reading() as connection:
+            rows = connection.execute(statement, values).fetchall()
             resource_rows = _named(connection, "resources", {row[_RESOURCE_ID] for row in rows})
             scopes = _named(connection, "scopes", {row[_SCOPE_ID] for row in rows})
         try:
@@ -119,7 +156,7 @@ class SqliteStore:
 
     def has_trace(self, trace_id: str) -> bool:
         """See ``TurnReader.has_trace``."""
-        key = _trace_key(trace_id)
+        key = _key(trace_id, TRACE_ID_HEX_DIGITS)
         if key is None:
             return False
         with self._reading() as connection:
@@ -210,11 +247,11 @@ class SqliteStore:
                 self._idle_readers.get_nowait().close()
 
 
-def _trace_key(trace_id: str) -> bytes | None:
-    if len(trace_id) != TRACE_ID_HEX_DIGITS:
+def _key(text: str, digits: int) -> bytes | None:
+    if len(text) != digits:
         return None
     try:
-        return bytes.fromhex(trace_id)
+        return bytes.fromhex(text)
     except ValueError:
         return None
 

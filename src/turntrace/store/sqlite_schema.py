@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from importlib import resources
@@ -12,6 +13,8 @@ from turntrace.store.sqlite_turn_write import TurnWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+logger = logging.getLogger("turntrace")
 
 SCHEMA_VERSION = 2
 APPLICATION_ID = 0x5454_5243
@@ -46,11 +49,15 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     connection = connect(path)
     try:
         version = _version(connection, path)
-        path.chmod(0o600)
+        _make_private(path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         if version != SCHEMA_VERSION:
             _upgrade(connection, path)
+        elif TurnWriter(connection).misses_any():
+            connection.execute("BEGIN IMMEDIATE")
+            _put_missing(connection, path)
+            connection.execute("COMMIT")
     except sqlite3.Error as error:
         connection.close()
         raise explained(path, error) from error
@@ -58,6 +65,16 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _make_private(path: Path) -> None:
+    try:
+        path.chmod(0o600)
+    except OSError as error:
+        raise StoreError(
+            f"cannot keep others from reading the store {path}: {error.strerror}. It belongs to"
+            f" another user. {_CHOOSE_ANOTHER}"
+        ) from error
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
@@ -86,13 +103,22 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
         _run(connection, "sqlite.sql")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     if version < SCHEMA_VERSION:
+        if version:
+            logger.warning("upgrading the store %s: large ones take some seconds", path)
         _run(connection, "sqlite_turns.sql")
-        try:
-            TurnWriter(connection).put_all()
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise StoreError(f"the store {path} failed ({error!r}): {DAMAGED}") from error
+        _put_missing(connection, path)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
+
+
+def _put_missing(connection: sqlite3.Connection, path: Path) -> None:
+    if unreadable := TurnWriter(connection).put_missing():
+        logger.warning(
+            "%d traces of the store %s cannot be read and are not listed: the file is damaged in"
+            " part. To be rid of them, choose another with --store PATH",
+            unreadable,
+            path,
+        )
 
 
 def _run(connection: sqlite3.Connection, name: str) -> None:

@@ -40,24 +40,29 @@ _SORT_KEYS = {
 }
 _CHUNK = 500
 """Rows whose spans are searched by one statement."""
+_MAX_TOTAL = 2**63 - 1
 
 _HAS_NAME = (
     "EXISTS (SELECT 1 FROM spans WHERE spans.trace_id = turns.trace_id"
     " AND instr(lower(spans.name), ?))"
 )
+_IS_PAIR = (
+    "pair.key = ? AND pair.type NOT IN ('array', 'object', 'null') AND"
+    " CASE pair.type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false'"
+    " ELSE CAST(pair.value AS TEXT) END = ?"
+)
 # The cheap search for the key's text spares most documents from being parsed.
 _HAS_ATTRIBUTE = (
-    "EXISTS (SELECT 1 FROM spans WHERE spans.trace_id = turns.trace_id AND ("
-    " instr(spans.attributes, ?) AND EXISTS (SELECT 1 FROM json_each(spans.attributes) AS pair"
-    " WHERE pair.key = ? AND pair.type NOT IN ('array', 'object', 'null') AND"
-    " CASE pair.type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false'"
-    " ELSE CAST(pair.value AS TEXT) END = ?)"
+    "EXISTS (SELECT 1 FROM spans WHERE spans.trace_id = turns.trace_id AND ("  # noqa: S608 - the conditions are ours
+    " instr(spans.attributes, ?) AND EXISTS"
+    f" (SELECT 1 FROM json_each(spans.attributes) AS pair WHERE {_IS_PAIR})"
     " OR resource_id IN"
     " (SELECT resources.id FROM resources, json_each(resources.attributes) AS pair"
-    " WHERE instr(resources.attributes, ?) AND pair.key = ? AND CAST(pair.value AS TEXT) = ?)))"
+    f" WHERE instr(resources.attributes, ?) AND {_IS_PAIR})))"
 )
+# ``total``, a float: ``sum`` of integers fails where they are too large together.
 _TOTALS = (
-    "SELECT outcome, count(*), sum(cost_usd), sum(input_tokens), sum(output_tokens)"
+    "SELECT outcome, count(*), total(cost_usd), total(input_tokens), total(output_tokens)"
     " FROM turns{where} GROUP BY outcome"
 )
 _SESSIONS = "SELECT count(DISTINCT session) FROM turns{where}"
@@ -69,8 +74,6 @@ _NTH_NEWEST = "SELECT start_ns FROM turns{where} ORDER BY start_ns DESC LIMIT 1 
 _PLAIN = "SELECT count(*) FROM (SELECT 1 FROM turns WHERE is_turn = 0 LIMIT ?)"
 CHOICES = ("session", "phase", "model", "event")
 """The columns that filters choose a value of."""
-
-_PLAIN = "SELECT count(*) FROM (SELECT 1 FROM turns WHERE is_turn = 0 LIMIT ?)"
 
 
 class _Conditions:
@@ -142,7 +145,7 @@ def read_overview(connection: sqlite3.Connection, query: TurnQuery) -> TurnOverv
     where, values = conditions.where(), conditions.values
     chosen = query.outcomes or by_outcome
     count, cost_usd, input_tokens, output_tokens = (
-        sum(totals[place] or 0 for outcome, totals in by_outcome.items() if outcome in chosen)
+        sum(totals[place] for outcome, totals in by_outcome.items() if outcome in chosen)
         for place in range(4)
     )
     points = connection.execute(_POINTS.format(where=where), (*values, MAX_POINTS))
@@ -152,8 +155,8 @@ def read_overview(connection: sqlite3.Connection, query: TurnQuery) -> TurnOverv
         turns=count,
         sessions=sessions.fetchone()[0],
         cost_usd=float(cost_usd),
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
+        input_tokens=min(int(input_tokens), _MAX_TOTAL),
+        output_tokens=min(int(output_tokens), _MAX_TOTAL),
         is_cut=is_cut,
         outcomes={outcome: totals[0] for outcome, totals in by_outcome.items()},
         choices=_choices(connection, where, values),

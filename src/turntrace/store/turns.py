@@ -158,7 +158,7 @@ class TurnReader(Protocol):
     ``running``; every other trace is plain. A row is written with the spans it is made of.
 
     A trace that is very large (``MAX_FOLLOWED`` spans) still gets its turns when they arrive, but
-    its row while it runs stays as it was.
+    its row while it runs stays as it was until no span of it waits for a parent any more.
     """
 
     def turns(self, query: TurnQuery) -> TurnPage:

@@ -64,8 +64,9 @@ def build_app(
         keep_requests=keep_requests,
         on_stored=live.on_stored,
     )
+    pages = Pages(store, static, has_token=token is not None)
     app = Starlette(
-        routes=_routes(store, receiver, live, static),
+        routes=_routes(store, receiver, live, static, pages),
         middleware=gates,
         exception_handlers={
             HTTPException: _refuse_http,
@@ -78,9 +79,10 @@ def build_app(
     return app
 
 
-def _routes(store: TraceStore, receiver: Receiver, live: Live, static: StaticFiles) -> list[Route]:
+def _routes(
+    store: TraceStore, receiver: Receiver, live: Live, static: StaticFiles, pages: Pages
+) -> list[Route]:
     traces, turns, turn = TraceApi(store), TurnsApi(store, live), TurnApi(store)
-    pages = Pages(store, static)
     answers = {
         "/": pages.turns,
         "/turns/{trace_id}": pages.turn,

@@ -29,6 +29,8 @@ PULSE_SECONDS = 2.0
 RATE_SECONDS = 10
 
 SLOW = "slow"
+CROWDED = "crowded"
+RENEWED = "renewed"
 STOPPED = "stopped"
 
 
@@ -72,9 +74,10 @@ class Watcher:
         return True
 
     def end(self, reason: str) -> None:
-        """Tell no more."""
+        """Tell no more, but for what waits; one that is too slow must fetch anew anyway."""
         self.ended = self.ended or reason
-        self.waiting.clear()
+        if reason == SLOW:
+            self.waiting.clear()
         self.woken.set()
         self.over.set()
 
@@ -94,7 +97,7 @@ class Live:
 
     def __init__(self, store: TraceStore) -> None:
         self._store = store
-        self._watchers: set[Watcher] = set()
+        self._watchers: dict[Watcher, None] = {}
         self._changed: dict[str, None] = {}
         self._has_overflowed = False
         self._looking: asyncio.Task[None] | None = None
@@ -143,23 +146,35 @@ class Live:
             self._looking = asyncio.create_task(self._look_until_still())
 
     def join(self, query: TurnQuery | None) -> Watcher | None:
-        """Return a new watcher, or None if there are too many or the server stops."""
+        """Return a new watcher, or None if there are too many or the server stops.
+
+        One of rows takes the place of the oldest that is told of none.
+        """
+        if query is not None and len(self._watchers) >= MAX_WATCHERS:
+            self._make_room()
         if self._is_closed or len(self._watchers) >= MAX_WATCHERS:
             self.refused += 1
             return None
         watcher = Watcher(query)
-        self._watchers.add(watcher)
+        self._watchers[watcher] = None
         return watcher
 
     def leave(self, watcher: Watcher) -> None:
         """Forget a watcher."""
-        self._watchers.discard(watcher)
+        self._watchers.pop(watcher, None)
 
     def close(self) -> None:
         """End every stream and let nobody in any more."""
         self._is_closed = True
         for watcher in self._watchers:
             watcher.end(STOPPED)
+
+    def _make_room(self) -> None:
+        oldest = next((one for one in self._watchers if one.query is None), None)
+        if oldest is not None:
+            self.leave(oldest)
+            self.dropped[CROWDED] += 1
+            oldest.end(CROWDED)
 
     def _forget_old_arrivals(self) -> None:
         since = time.monotonic() - RATE_SECONDS

@@ -9,13 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.responses import Response
 
-from turntrace.view.live import MAX_WATCHERS, PULSE_SECONDS, SLOW, Changed, Gone, Note, Watcher
+from turntrace.view.live import (
+    MAX_WATCHERS,
+    PULSE_SECONDS,
+    RENEWED,
+    SLOW,
+    Changed,
+    Gone,
+    Note,
+    Watcher,
+)
 from turntrace.view.refusal import RefusedError, problem
 from turntrace.view.turns_api import row_document, turn_query
 
@@ -28,6 +38,8 @@ if TYPE_CHECKING:
 RETRY_MILLISECONDS = 2000
 FAREWELL_SECONDS = 0.5
 """How long a client has to read the last event."""
+STREAM_SECONDS = 1200
+"""About how long a stream lasts: a browser opens the next by itself, and who never reads goes."""
 
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -58,16 +70,26 @@ class LiveApi:
 
 
 class LiveStream(Response):
-    """Sends events until the client leaves, falls behind, or the server stops."""
+    """Sends events until the client leaves or falls behind, the server stops, or it is old."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, live: Live, watcher: Watcher, last_event_id: str) -> None:
+    def __init__(
+        self,
+        live: Live,
+        watcher: Watcher,
+        last_event_id: str,
+        *,
+        lasts_seconds: float | None = None,
+    ) -> None:
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
         self._live = live
         self._watcher = watcher
         self._last_event_id = last_event_id
+        # Pages that were opened together do not come back together.
+        jitter = 0.9 + secrets.randbelow(201) / 1000
+        self._lasts_seconds = STREAM_SECONDS * jitter if lasts_seconds is None else lasts_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until it ends, and never outlive the client."""
@@ -77,7 +99,11 @@ class LiveStream(Response):
         ending = asyncio.create_task(self._watcher.over.wait())
         tasks = {sending, leaving, ending}
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                tasks, timeout=self._lasts_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not any(task.done() for task in tasks):
+                self._watcher.end(RENEWED)
             if not leaving.done():
                 # A client that reads gets the last event; one that does not is left behind.
                 await asyncio.wait({sending}, timeout=FAREWELL_SECONDS)
@@ -106,8 +132,10 @@ class LiveStream(Response):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pulse_at - time.monotonic()):
                     await self._watcher.woken.wait()
-        farewell = self._event("dropped", {"reason": self._watcher.ended, **self._state()})
-        await _send(send, farewell)
+        # As one: its id says that everything up to there was told.
+        last = [self._event(*_named(note)) for note in self._watcher.take()]
+        last.append(self._event("dropped", {"reason": self._watcher.ended, **self._state()}))
+        await _send(send, "".join(last))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _state(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import re
 import signal
@@ -17,7 +18,7 @@ from turntrace.view.app import build_app
 from turntrace.view.gate import is_loopback_host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from starlette.applications import Starlette
@@ -63,13 +64,16 @@ def serve(options: ViewOptions, announce: Callable[[str], None]) -> None:
         raise ConfigurationError(
             "--token must be one or more printable ASCII characters, no spaces"
         )
-    listener = _listen(options.host, options.port)
+    listener = _bind(options.host, options.port)
     try:
         store = SqliteStore(options.store)
     except BaseException:
         listener.close()
         raise
     try:
+        # Not before: a store that is upgraded first would keep whoever finds the port open waiting.
+        with _explained(options.host, options.port):
+            listener.listen(_BACKLOG)
         if options.keep_requests is not None:
             _make_directory(options.keep_requests)
         app = build_app(
@@ -85,6 +89,7 @@ def serve(options: ViewOptions, announce: Callable[[str], None]) -> None:
             signal.signal(number, lambda *_: setattr(server, "should_exit", True))
         server.run(sockets=[listener])
     finally:
+        listener.close()
         store.close()
 
 
@@ -133,7 +138,7 @@ def _make_directory(path: Path) -> None:
         ) from error
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
@@ -141,11 +146,21 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise ConfigurationError(f"--host {host} cannot be used: {error}") from error
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-    except OSError as error:
+        with _explained(host, port):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+    except ConfigurationError:
         listener.close()
+        raise
+    return listener
+
+
+@contextlib.contextmanager
+def _explained(host: str, port: int) -> Iterator[None]:
+    """Turn what the system says of an address into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ConfigurationError(
                 f"port {port} of {host} is taken, perhaps by another `turntrace view` or an"
@@ -155,7 +170,6 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ConfigurationError(
             f"cannot listen on port {port} of {host}: {error.strerror}; choose another with --port"
         ) from error
-    return listener
 
 
 def _url(listener: socket.socket) -> str:

@@ -18,12 +18,14 @@ from turntrace.view.turn_facts import (
     facts_of,
     first_chunk_ns,
     first_token_ns,
+    number,
     tag_of,
     text,
 )
 from turntrace.view.turn_path import Interval, PathTree, Piece, critical_path
 from turntrace.view.turn_stats import outcome_of, stats, totals_of
 from turntrace.view.turn_where import Waited, pinned, segments, where
+from turntrace.view.turn_window import axis_of, end_of, total_of
 from turntrace.view.turn_wording import duration, one_line, percent
 
 if TYPE_CHECKING:
@@ -76,12 +78,13 @@ class _Trace:
         return Interval(start_ns, start_ns + max(0, span.end_ns - span.start_ns))
 
 
-def turn_document(spans: Sequence[StoredSpan]) -> dict[str, Any]:
+def turn_document(spans: Sequence[StoredSpan], *, unread: int = 0) -> dict[str, Any]:
     """Return what the Turn page draws of a trace, at least one span in any order.
 
     Never fails, whatever the spans say: circles are cut, orphans stand at the top, and what
-    ended before it started took no time. Offsets are nanoseconds since the earliest start.
-    Takes n log n of the number of spans.
+    ended before it started took no time. Offsets are nanoseconds since the earliest start; what
+    began too long after the turn to be part of it is said to, and is drawn at the axis' end.
+    Takes n log n of the number of spans. ``unread`` is how many more the trace has.
 
     Example:
         >>> document = turn_document(store.trace(trace_id))  # doctest: +SKIP
@@ -89,16 +92,15 @@ def turn_document(spans: Sequence[StoredSpan]) -> dict[str, Any]:
         ['waiting for the model', 'streaming the answer', 'SELECT style_catalog', ...]
     """
     trace = _place(spans)
-    window = _window(trace)
+    is_running = bool(trace.lost) and trace.root.span_id in trace.forest.orphans
+    window = _window(trace, is_running=is_running)
     waited = {span_id: _waited(trace, span_id) for span_id in trace.order}
     path = critical_path(_path_tree(trace), window)
     parts = segments(path, waited)
     outcome = outcome_of([trace.root, *trace.spans.values()])
-    is_running = bool(trace.lost) and trace.root.span_id in trace.forest.orphans
     totals = totals_of(trace.spans, trace.tags, trace.forest.children, trace.order)
     models = _models(trace)
-    length = duration(window.end_ns - window.start_ns)
-    axis_ns = max(1, *(trace.time(span_id).end_ns for span_id in trace.order))
+    axis_ns = axis_of(window, max(trace.time(span_id).end_ns for span_id in trace.order))
     mark = _first_token(trace, axis_ns)
     return {
         "trace_id": trace.root.trace_id,
@@ -110,7 +112,8 @@ def turn_document(spans: Sequence[StoredSpan]) -> dict[str, Any]:
         "axis_ns": axis_ns,
         "ticks": ticks(axis_ns),
         "window": window._asdict(),
-        "duration": length,
+        "duration": duration(window.end_ns - window.start_ns),
+        "total": _total(trace, window, is_running=is_running),
         "outcome": "running" if is_running else outcome.word,
         "outcome_span_id": outcome.span_id,
         "first_token": mark,
@@ -128,8 +131,8 @@ def turn_document(spans: Sequence[StoredSpan]) -> dict[str, Any]:
         "services": list(dict.fromkeys(span.service for span in trace.spans.values())),
         "links": list(_links(trace)),
         "withheld": sum(span.dropped_attributes for span in trace.spans.values()),
-        "counts": _counts(trace),
-        "rows": _rows(trace, path, mark),
+        "counts": _counts(trace, unread),
+        "rows": _rows(trace, path, mark, Interval(window.end_ns, axis_ns)),
     }
 
 
@@ -181,16 +184,31 @@ def _weight(span: StoredSpan) -> tuple[int, int, int]:
     return (keys.TURN_MODEL_CALLS in span.attributes, is_turn, -span.start_ns)
 
 
-def _window(trace: _Trace) -> Interval:
-    """Return from when to when the turn lasted.
+def _window(trace: _Trace, *, is_running: bool) -> Interval:
+    """Return from when to when the turn lasted; while it runs, all that has arrived.
 
-    From the start of its root: what seems to start earlier has another machine's clock. To the
-    end of the last span: an answer given after its handler returned is part of the turn.
+    From the start of its root: what seems to start earlier has another machine's clock.
     """
-    has_root = trace.root.span_id not in trace.forest.orphans
-    start_ns = trace.time(trace.root.span_id).start_ns if has_root else 0
-    end_ns = max(trace.time(span_id).end_ns for span_id in trace.order)
-    return Interval(start_ns, max(start_ns, end_ns))
+    root = trace.time(trace.root.span_id)
+    times = [trace.time(span_id) for span_id in trace.order]
+    if is_running:
+        return Interval(0, max(until for _, until in times))
+    start_ns = 0 if trace.root.span_id in trace.forest.orphans else root.start_ns
+    return Interval(start_ns, end_of(root, times))
+
+
+def _total(trace: _Trace, window: Interval, *, is_running: bool) -> dict[str, Any]:
+    ended = [one for one, span in trace.spans.items() if keys.TURN_OUTCOME in span.attributes]
+    asked = [one for one in ended if number(trace.spans[one].attributes, keys.TURN_MODEL_CALLS)]
+    root_id = trace.root.span_id
+    turn_id = asked[0] if len(asked) == 1 else root_id if root_id in ended else None
+    if turn_id is None or is_running:
+        return total_of(window, None, ())
+    first = trace.order.index(turn_id)
+    below = map(trace.time, trace.order[first + 1 : first + 1 + trace.sizes[turn_id]])
+    return total_of(
+        window, trace.time(turn_id), [one for one in below if one.start_ns <= window.end_ns]
+    )
 
 
 def _path_tree(trace: _Trace) -> PathTree:
@@ -290,23 +308,24 @@ def _links(trace: _Trace) -> Iterator[dict[str, Any]]:
             }
 
 
-def _counts(trace: _Trace) -> dict[str, Any]:
+def _counts(trace: _Trace, unread: int) -> dict[str, Any]:
     kinds: dict[str, int] = {}
     for tag in trace.tags.values():
         kinds[tag.colour] = kinds.get(tag.colour, 0) + 1
     return {
-        "spans": len(trace.order),
+        "spans": len(trace.order) + unread,
         "errors": sum(span.status_code == "error" for span in trace.spans.values()),
         "orphans": len(trace.lost),
         "called": len(trace.forest.orphans) - len(trace.lost),
-        "left_out": max(0, len(trace.order) - MAX_ROWS),
+        "left_out": max(0, len(trace.order) - MAX_ROWS) + unread,
         "kinds": kinds,
     }
 
 
 def _rows(
-    trace: _Trace, path: Sequence[Piece], mark: dict[str, Any] | None
+    trace: _Trace, path: Sequence[Piece], mark: dict[str, Any] | None, after: Interval
 ) -> list[dict[str, Any]]:
+    """Return the rows; ``after`` is what the axis has of the time after the turn."""
     pieces: dict[str, list[tuple[int, int]]] = {}
     for piece in path:
         if piece.span_id is not None:
@@ -319,6 +338,8 @@ def _rows(
         waited_ns = sum(length_ns for _, length_ns in waited)
         tag = trace.tags[span_id]
         row = _row(trace, span_id)
+        if row["offset_ns"] > after.start_ns:
+            _place_late(row, after)
         row["waited_ns"] = waited_ns
         least = _MIN_OWN_SHARE if tag in {STEP, SOCKET} else _MIN_SHARE
         if waited_ns and waited_ns >= least * total_ns:
@@ -331,6 +352,13 @@ def _rows(
         row["is_first_token_here"] = mark is not None and mark["row_id"] == span_id
         rows.append(row)
     return rows
+
+
+def _place_late(row: dict[str, Any], after: Interval) -> None:
+    since = duration(row["offset_ns"] - after.start_ns)
+    row["facts"].insert(0, f"began {since} after the turn")
+    if row["offset_ns"] + row["duration_ns"] > after.end_ns:
+        row.update(offset_ns=after.end_ns, duration_ns=0, first_chunk_ns=None)
 
 
 def _row(trace: _Trace, span_id: str) -> dict[str, Any]:
