@@ -7,20 +7,25 @@ import subprocess
 import sys
 import threading
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 import turntrace
-from turntrace import SamplingPolicy
+from turntrace import SamplingPolicy, pipeline
 from turntrace.errors import ConfigurationError, MissingLibraryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.usefixtures("unconfigured")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_for_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_said_for_now", None)
 
 
 @pytest.fixture
@@ -104,6 +109,54 @@ def test_configure_twice_returns_the_same_and_refuses_other_settings() -> None:
         turntrace.configure(service_name="b")
     with pytest.raises(ConfigurationError, match="another policy"):
         turntrace.configure(policy=SamplingPolicy(baseline=0.5))
+
+
+class Duck:
+    rules = ()
+    baseline = 1.0
+
+    def decide(self, facts: object) -> None:
+        """Quack."""
+
+
+class WithoutSuper(SamplingPolicy):
+    def __init__(self) -> None:
+        """Forget the fields."""
+
+
+@pytest.mark.parametrize("made", [Duck, WithoutSuper])
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_policy_that_cannot_be_used_is_refused_by_name(
+    made: Callable[[], Any], *, enabled: bool
+) -> None:
+    with pytest.raises(ConfigurationError, match=rf"policy is a {made.__qualname__}"):
+        turntrace.configure(policy=made(), enabled=enabled)
+    assert pipeline.running() is None
+
+
+def test_a_policy_with_an_init_of_its_own_decides() -> None:
+    class Never(SamplingPolicy):
+        def __init__(self) -> None:
+            super().__init__(baseline=None)
+
+    turntrace.configure(policy=Never(), baseline=0.0)
+    with turntrace.turn("x"):
+        assert not trace.get_current_span().get_span_context().trace_flags.sampled
+
+
+def test_a_span_that_ends_while_the_app_replaces_what_was_configured_for_now_is_sent(
+    received: tuple[str, list[ExportTraceServiceRequest]],
+) -> None:
+    endpoint, requests = received
+    early = pipeline.configure_for_now()
+    assert early is not None
+    assert early.provider is not None
+    sink = early.provider.sink  # what a thread has looked up that is just ending a span
+    span: Any = trace.get_tracer("app").start_span("x")
+    telemetry = turntrace.configure(endpoint=endpoint, compression="none")
+    sink(span)
+    assert telemetry.force_flush(5.0)
+    assert [len(request.resource_spans) for request in requests] == [1]
 
 
 def test_a_provider_that_is_there_already_is_said_with_what_to_do() -> None:

@@ -11,7 +11,7 @@ import platform
 import threading
 import uuid
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry import trace as trace_api
 
@@ -23,14 +23,12 @@ from turntrace.guard.stage import GuardStage
 from turntrace.instrument import switch, uninstrument
 from turntrace.instrument.socketio.server import use_token_events
 from turntrace.record import Resource, TracerProvider
-from turntrace.record.local_trace import Verdict
 from turntrace.sample.rules import SamplingPolicy
 from turntrace.sample.stage import SampleStage
 from turntrace.settings import Settings, load
 
 if TYPE_CHECKING:
-    from turntrace.export.contract import ExportCounts, SpanSink
-    from turntrace.record.span import Span
+    from turntrace.export.contract import ExportCounts
     from turntrace.record.span_record import AttributeValue
 
 logger = logging.getLogger("turntrace")
@@ -49,7 +47,7 @@ class Telemetry:
         settings: Settings,
         policy: SamplingPolicy | None,
         provider: TracerProvider | None,
-        exporter: SpanSink | None,
+        exporter: OtlpHttpExporter | None,
     ) -> None:
         self.settings = settings
         self.provider = provider
@@ -66,6 +64,16 @@ class Telemetry:
         May be called twice. Spans that end afterwards are dropped and counted.
         """
         return self._exporter is None or self._exporter.shutdown(timeout_seconds)
+
+    def give_way_to(self, successor: Telemetry) -> None:
+        """Stop without a wait; what has ended and was not sent is the successor's to send."""
+        atexit.unregister(self.shutdown)
+        if self._exporter is None:
+            return
+        if successor._exporter is None:
+            self._exporter.shutdown(0.0)
+        else:
+            self._exporter.hand_over(successor._exporter)
 
     def export_counts(self) -> ExportCounts | None:
         """Return what became of the spans that reached the exporter; None while disabled."""
@@ -92,6 +100,7 @@ def configure(*, policy: SamplingPolicy | None = None, **settings: object) -> Te
     """
     global _active, _said_for_now
     loaded, warnings = load(settings)
+    _with_baseline(policy, loaded)
     with _lock:
         active, said = _active, _said_for_now
         if active is None or (said is not None and not _is_same(active, policy, loaded)):
@@ -99,7 +108,7 @@ def configure(*, policy: SamplingPolicy | None = None, **settings: object) -> Te
             active = _start(loaded, policy, unsaid, active)
         else:
             _refuse_other(active, policy, loaded, settings)
-            switch(off=not active.settings.enabled)
+            _switch(active.settings)
         _active, _said_for_now = active, None
         return active
 
@@ -141,7 +150,7 @@ def _start(
     before: Telemetry | None,
 ) -> Telemetry:
     """Build what is asked for, in the place of what ran for now."""
-    switch(off=not settings.enabled)
+    _switch(settings)
     if settings.log_level:
         logger.setLevel(settings.log_level.upper())
     for warning in warnings:
@@ -152,19 +161,35 @@ def _start(
     else:
         telemetry = Telemetry(settings, policy, None, None)
         if provider is not None:
-            uninstrument()
-            provider.redirect(provider.resource, _drop, decide=_drop_all)
+            provider.switch_off()
     if before is not None:
-        before.shutdown()
+        before.give_way_to(telemetry)
     return telemetry
 
 
-def _drop(_span: Span) -> None:
-    """Do nothing with a span of a provider that was switched off."""
+def _switch(settings: Settings) -> None:
+    """Let hooks be put on, or take off those that the app put on too early."""
+    switch(off=not settings.enabled)
+    if not settings.enabled:
+        uninstrument()
 
 
-def _drop_all(*_facts: Any, **_more: Any) -> Verdict:
-    return Verdict(keep=False, reason="switched off", probability=0.0)
+def _with_baseline(policy: SamplingPolicy | None, settings: Settings) -> SamplingPolicy:
+    """Return the policy with the settings' baseline if it has none of its own."""
+    if policy is None:
+        policy = SamplingPolicy()
+    if not isinstance(policy, SamplingPolicy):
+        raise ConfigurationError(
+            f"policy is a {type(policy).__qualname__}; it must be a turntrace.SamplingPolicy, with"
+            " rules of your own (see turntrace.rules)"
+        )
+    try:
+        return policy.with_default(settings.sampling_baseline)
+    except Exception as error:
+        raise ConfigurationError(
+            f"policy is a {type(policy).__qualname__} that cannot be used"
+            f" ({type(error).__name__}); let its __init__ call super().__init__()"
+        ) from error
 
 
 def _build(
@@ -185,8 +210,7 @@ def _build(
         schedule_delay_seconds=settings.schedule_delay_seconds,
     )
     guard = GuardStage(schema, exporter.offer)
-    chosen = (policy or SamplingPolicy()).with_default(settings.sampling_baseline)
-    sample = SampleStage(chosen, guard.on_end)
+    sample = SampleStage(_with_baseline(policy, settings), guard.on_end)
     if provider is None:
         provider = TracerProvider(resource, sample.on_end, decide=sample.decide)
         _install(provider)

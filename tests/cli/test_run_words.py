@@ -61,6 +61,13 @@ def test_words_of_the_command_are_its_own(tmp_path: Path) -> None:
         (["python", "-m", "app", "-I"], ""),
         (["python", "-WIgnore", "app.py"], ""),
         (["uvicorn", "-I"], ""),
+        (["env", "python", "-I", "app.py"], "-I"),
+        (["/usr/bin/env", "-u", "HOME", "--chdir", "/", "A=1", "B=", "python3", "-E"], "-E"),
+        (["env", "-S", "A=1 python -S", "app.py"], "-S"),
+        (["env", "-Spython -I"], "-I"),
+        (["env", "--unset=A", "-", "uvicorn", "-I"], ""),
+        (["env", "A=python", "-I"], ""),
+        (["env"], ""),
     ],
 )
 def test_an_option_that_hides_pythonpath_is_found(words: list[str], option: str) -> None:
@@ -71,7 +78,8 @@ def test_an_isolated_python_is_warned_of_and_runs(tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text(f"#!{sys.executable} -I\nprint('runs')\n")
     script.chmod(0o700)
-    for words in (["python", "-I", "-c", "print('runs')"], ["./script"]):
+    isolated = ["python", "-I", "-c", "print('runs')"]
+    for words in (isolated, ["./script"], ["env", "A=1", *isolated], ["env", "./script"]):
         done = finished([*RUN, *words], tmp_path)
         assert (done.returncode, done.stdout) == (0, "runs\n")
         assert "-I ignores PYTHONPATH, so the app runs untraced" in done.stderr

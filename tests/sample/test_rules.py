@@ -78,6 +78,19 @@ def test_a_policy_without_a_baseline_takes_the_default_and_keeps_its_rules() -> 
     assert policy.decide(facts(name="chat")).keep
 
 
+def test_a_policy_with_an_init_of_its_own_takes_the_default_and_keeps_what_it_holds() -> None:
+    class OfATeam(SamplingPolicy):
+        def __init__(self, team: str) -> None:
+            super().__init__(rules=(Rule(reason=team, holds=lambda f: f.name == team),))
+            self.__dict__["team"] = team
+
+    policy = OfATeam("kitchen").with_default(0.0)
+    assert type(policy) is OfATeam
+    assert (policy.__dict__, policy.baseline) == ({"team": "kitchen"}, 0.0)
+    assert policy.decide(facts(name="kitchen")).keep
+    assert not policy.decide(facts(name="bath")).keep
+
+
 @pytest.mark.parametrize("own", [0.0, 0.5, 1.0])
 def test_a_policy_with_a_baseline_of_its_own_keeps_it(own: float) -> None:
     assert SamplingPolicy(baseline=own).with_default(0.25).baseline == own

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from opentelemetry.trace import SpanKind
 
 from turntrace.record import Resource, TracerProvider
@@ -33,6 +36,24 @@ def test_a_rule_sees_name_kind_trace_id_and_what_the_root_was_started_with() -> 
     assert facts == Facts(
         trace_id=span.get_span_context().trace_id, name="turn", is_server=True, attributes=started
     )
+
+
+def test_a_rule_cannot_change_what_the_span_holds() -> None:
+    rig = Rig()
+    started: dict[str, object] = {"socket.event": "chat:user_message"}
+    rig.tracer.start_span("turn", attributes=started)
+    shown: Any = rig.seen[0].attributes
+    with pytest.raises(AttributeError):
+        shown.clear()
+    assert started == {"socket.event": "chat:user_message"}
+
+
+def test_attributes_that_are_none_leave_the_decision_to_the_baseline() -> None:
+    rig = Rig()
+    garbage: Any = ["no", "mapping"]
+    span = rig.tracer.start_span("job", attributes=garbage)
+    assert rig.seen[0].attributes == {}
+    assert not span.get_span_context().trace_flags.sampled
 
 
 def test_a_root_that_was_started_with_nothing_has_no_attributes() -> None:

@@ -41,7 +41,7 @@ async def _shutdown(wrapped: Any, _server: Any, args: Any, kwargs: Any) -> Any:
     with Guarded("the flush at uvicorn's shutdown"):
         await asyncio.sleep(0)  # tasks that were cancelled end their spans first
         telemetry = pipeline.running()
-        if telemetry is not None:
+        if telemetry is not None and telemetry.settings.enabled:
             loop = asyncio.get_running_loop()
             # Not the loop's own executor: the app may have filled that.
             with ThreadPoolExecutor(1, "turntrace-flush") as executor:

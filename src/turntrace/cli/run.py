@@ -24,6 +24,8 @@ EXIT_NOT_FOUND: Final = 127
 
 _IGNORES_PYTHONPATH: Final = frozenset("IES")
 _OPTIONS_WITH_VALUE: Final = frozenset("WX")
+_ENV_OPTIONS_WITH_VALUE: Final = ("-u", "--unset", "-C", "--chdir")
+_ENV_SPLITS: Final = ("-S", "--split-string=")
 _ENDS_OPTIONS: Final = frozenset("cm")
 _MAX_SHEBANG_BYTES: Final = 256
 
@@ -76,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _not_found(words[0])
     environment = _environment(arguments)
     if environment.get("PYTHONPATH", "").startswith(STARTUP_FOLDER):
-        option = ignoring_option(words) or ignoring_option(_shebang(program))
+        option = ignoring_option(words) or ignoring_option(_shebang(words))
         if option:
             sys.stderr.write(
                 f"turntrace run: Python's {option} ignores PYTHONPATH, so the app runs untraced;"
@@ -105,19 +107,22 @@ def _environment(arguments: argparse.Namespace) -> dict[str, str]:
     if "endpoint" in given:
         environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = settings.endpoint
         environment.pop("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", None)  # it would win
-    paths = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
-    if STARTUP_FOLDER in paths:
-        paths.remove(STARTUP_FOLDER)
-    if settings.enabled:
-        paths.insert(0, STARTUP_FOLDER)
-    environment["PYTHONPATH"] = os.pathsep.join(paths)
-    if not paths:
-        del environment["PYTHONPATH"]
+    environment.update(_python_path(environment.pop("PYTHONPATH", ""), is_traced=settings.enabled))
     return environment
+
+
+def _python_path(old: str, *, is_traced: bool) -> dict[str, str]:
+    """Return the variable with the folder in front, or without it; an empty one is none."""
+    # An entry that is empty stands for the current directory, so no entry of others is touched.
+    paths = [path for path in old.split(os.pathsep) if path != STARTUP_FOLDER] if old else []
+    if is_traced:
+        paths.insert(0, STARTUP_FOLDER)
+    return {"PYTHONPATH": os.pathsep.join(paths)} if paths else {}
 
 
 def ignoring_option(words: Sequence[str]) -> str:
     """Return the option by which the Python in ``words`` ignores PYTHONPATH, or nothing."""
+    words = without_env(words)
     if not words or not Path(words[0]).name.startswith(("python", "pypy")):
         return ""
     following = iter(words[1:])
@@ -136,8 +141,30 @@ def ignoring_option(words: Sequence[str]) -> str:
     return ""
 
 
-def _shebang(program: str) -> list[str]:
+def without_env(words: Sequence[str]) -> Sequence[str]:
+    """Return what ``env`` in front of a command runs, as far as its words tell."""
+    if not words or Path(words[0]).name != "env":
+        return words
+    rest = list(words[1:])
+    while rest:
+        word = rest.pop(0)
+        if word in _ENV_OPTIONS_WITH_VALUE:
+            del rest[:1]
+        elif word.startswith(_ENV_SPLITS):
+            start = next(start for start in _ENV_SPLITS if word.startswith(start))
+            text = word.removeprefix(start) or (rest.pop(0) if rest else "")
+            rest[:0] = text.split()
+        elif not word.startswith("-") and "=" not in word:
+            return [word, *rest]
+    return []
+
+
+def _shebang(words: Sequence[str]) -> list[str]:
     """Return the words of a script's first line, of a console script for example."""
+    rest = without_env(words)
+    program = shutil.which(rest[0]) if rest else None
+    if program is None:
+        return []
     try:
         with Path(program).open("rb") as file:
             line = file.readline(_MAX_SHEBANG_BYTES)

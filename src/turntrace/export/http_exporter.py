@@ -27,8 +27,9 @@ from turntrace.export.sender import Flush, Parcel, Sender
 from turntrace.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from turntrace.export.contract import SpanSink
     from turntrace.record.span_record import AttributeValue, SpanRecord
 
 _LOG: Final = logging.getLogger("turntrace")
@@ -108,6 +109,7 @@ class OtlpHttpExporter:
         self._shutdown_is_under_way.acquire()
         self._shutdown_thread = 0
         self._shutdown_result: bool | None = None
+        self._pass_on: Callable[[SpanRecord], object] = lambda _record: None
         self._reset()
         _EXPORTERS.add(self)
 
@@ -153,6 +155,7 @@ class OtlpHttpExporter:
         """
         if self._is_closed:
             next(self._late)
+            self._pass_on(record)
             return
         length = len(self._waiting)
         if length >= self._max_queue_size:
@@ -225,6 +228,12 @@ class OtlpHttpExporter:
             self._shutdown_is_under_way.release()
         return bool(self._shutdown_result)
 
+    def hand_over(self, heir: SpanSink) -> None:
+        """Stop at once; ``heir`` gets what waits or still comes, and again what is being sent."""
+        with self._books:
+            self._pass_on, self._is_abandoned = heir.offer, True
+        self.shutdown(0.0)
+
     def _shut_down(self, timeout_seconds: float) -> None:
         with self._books:
             self._is_closed = True
@@ -273,7 +282,7 @@ class OtlpHttpExporter:
         """Give up what waits; the caller holds the books."""
         count = 0
         while self._waiting:
-            self._waiting.popleft()
+            self._pass_on(self._waiting.popleft())
             count += 1
         self.settled += count
         self._dropped["shutdown"] += count

@@ -40,6 +40,8 @@ BUILTIN: dict[str, Builtin] = {
 }
 
 _on: dict[str, Instrumentation] = {}
+_claims: dict[str, object] = {}
+"""By name: a token of the thread that put the hooks on, or is about to."""
 _is_switched_off = False
 
 
@@ -83,19 +85,43 @@ def instrument(*names: str) -> tuple[str, ...]:
                 )
             continue
         try:
-            hooks: Instrumentation = import_module(row.module).INSTRUMENTATION
-            hooks.instrument()
+            _put_on(name, _imported(row.module))
         except Exception as error:
             if names:
                 raise
             swallowed(f"turntrace.instrument({name!r})", error)
-            continue
-        _on[name] = hooks
     return tuple(_on)
+
+
+def _imported(module: str) -> Instrumentation:
+    try:
+        found = import_module(module)
+    except RuntimeError:
+        # Two threads that import each other's modules: Python refuses the one of them, once.
+        found = import_module(module)
+    hooks: Instrumentation = found.INSTRUMENTATION
+    return hooks
+
+
+def _put_on(name: str, hooks: Instrumentation) -> None:
+    """Put the hooks on, unless another thread is at it; no lock, as that one may be importing."""
+    claim = object()
+    if _claims.setdefault(name, claim) is not claim:  # atomic
+        return
+    try:
+        hooks.instrument()
+        _on[name] = hooks
+    finally:
+        if name not in _on:
+            del _claims[name]
+    if _is_switched_off:  # by another thread, meanwhile
+        uninstrument()
 
 
 def uninstrument() -> None:
     """Switch every instrumentation off again."""
-    while _on:
-        _, hooks = _on.popitem()
-        hooks.uninstrument()
+    for name in reversed(tuple(_on)):
+        hooks = _on.pop(name, None)
+        if hooks is not None:
+            hooks.uninstrument()
+            _claims.pop(name, None)

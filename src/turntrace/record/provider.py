@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import trace as trace_api
+from opentelemetry.trace import INVALID_SPAN
 
 from turntrace.clock import Clock, IdGenerator, RandomIds, SystemClock
 from turntrace.failsafe import Guarded, swallowed
@@ -49,6 +50,10 @@ class RootDecision(Protocol):
         ...
 
 
+def _drop(_span: Span) -> None:
+    """Do nothing with a span of a provider that was switched off."""
+
+
 class SpanProcessor(Protocol):
     """The part of the SDK's SpanProcessor that we call."""
 
@@ -80,6 +85,26 @@ def keep_all(
     return Verdict(keep=True, reason="all", probability=1.0)
 
 
+class _NoSpan(trace_api.NonRecordingSpan):
+    """What a provider makes that was switched off."""
+
+    def failed(self, error: BaseException, *, record: bool = True, set_status: bool = True) -> None:
+        """Do nothing, where a span of ours would note the error."""
+
+
+class _CarefulTracer(Tracer):
+    """Asks at each span whether its provider still makes any."""
+
+    def start_span(self, *arguments: Any, **options: Any) -> Span:
+        """Start a span; once switched off, an invalid one, or what the remote parent was."""
+        if not self._provider.is_switched_off:
+            return super().start_span(*arguments, **options)
+        context = options.get("context", arguments[1] if len(arguments) > 1 else None)
+        current = trace_api.get_current_span(context)
+        parent = current if isinstance(current, trace_api.NonRecordingSpan) else INVALID_SPAN
+        return _NoSpan(parent.get_span_context())  # type: ignore[return-value] # all that is asked
+
+
 class TracerProvider(trace_api.TracerProvider):
     """Makes spans and gives each one that ended to ``sink``, on the thread that ended it.
 
@@ -109,12 +134,23 @@ class TracerProvider(trace_api.TracerProvider):
         self.processors: tuple[SpanProcessor, ...] = ()
         self._tracers: dict[tuple[str | None, ...], Tracer] = {}
         self._closed = False
+        self.is_switched_off = False
+        """Whether it makes no spans any more; final."""
 
     def redirect(
         self, resource: Resource, sink: Callable[[Span], None], *, decide: RootDecision
     ) -> None:
         """Give spans to other stages from now on; tracers that were handed out follow."""
         self.resource, self.sink, self._decide = resource, sink, decide
+
+    def switch_off(self) -> None:
+        """Make no span any more, by any tracer; those that are open end and go nowhere."""
+        self.is_switched_off = True
+        self.sink = _drop
+        self.force_flush_stages = lambda _timeout_seconds: True
+        self.shutdown_stages = lambda: None
+        for tracer in tuple(self._tracers.values()):
+            tracer.__class__ = _CarefulTracer
 
     def get_tracer(
         self,
@@ -129,9 +165,12 @@ class TracerProvider(trace_api.TracerProvider):
         key = (instrumenting_module_name, instrumenting_library_version, schema_url)
         tracer = self._tracers.get(key)
         if tracer is None:
-            tracer = Tracer(self, Scope(*(part or "" for part in key)))
-            if len(self._tracers) < MAX_TRACERS:
-                self._tracers[key] = tracer
+            scope = Scope(*(part or "" for part in key))
+            if len(self._tracers) >= MAX_TRACERS:
+                return _CarefulTracer(self, scope)  # nobody could find it to switch it off
+            tracer = self._tracers[key] = Tracer(self, scope)
+            if self.is_switched_off:
+                tracer.__class__ = _CarefulTracer
         return tracer
 
     def new_local_trace(

@@ -5,7 +5,7 @@ Nothing here knows a lock, a thread, a clock or a span.
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -65,7 +65,13 @@ class SamplingPolicy:
 
     def with_default(self, baseline: float) -> Self:
         """Return this policy with ``baseline`` if it has none of its own."""
-        return self if self.baseline is not None else dataclasses.replace(self, baseline=baseline)
+        if self.baseline is not None:
+            return self
+        made = copy.copy(self)  # not replace(): a subclass may have an __init__ of its own
+        if hasattr(self, "__dict__"):
+            made.__dict__.update(self.__dict__)  # copy() takes the fields of the dataclass only
+        object.__setattr__(made, "baseline", baseline)
+        return made
 
     def decide(self, facts: Facts) -> Verdict:
         """Return the verdict: the first rule that holds, else the baseline by the trace id."""

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry.trace import SpanKind
 
 from turntrace.sample.rules import Facts, SamplingPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from opentelemetry.trace import SpanContext
 
     from turntrace.record.local_trace import Verdict
     from turntrace.record.span import Span
+
+
+_NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 class SampleStage:
@@ -40,7 +45,7 @@ class SampleStage:
                 trace_id=trace_id,
                 name=name,
                 is_server=kind in (SpanKind.SERVER, SpanKind.CONSUMER),
-                attributes=attributes or {},
+                attributes=_read_only(attributes),
             )
         )
 
@@ -50,3 +55,12 @@ class SampleStage:
             self._following(span)
         else:
             self.sampled_out += 1
+
+
+def _read_only(attributes: Mapping[str, object] | None) -> Mapping[str, object]:
+    """Return a view: what a rule is shown becomes the span's own attributes."""
+    if not attributes:
+        return _NOTHING
+    if attributes.__class__ is dict or isinstance(attributes, Mapping):
+        return MappingProxyType(attributes)
+    return _NOTHING  # no mapping: the recorder says so
