@@ -5,89 +5,31 @@ Set TURNTRACE_SCREENSHOTS to a folder to keep a picture of each width and theme.
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from live_turns import HTTP, make_turn, post
 from otlp_requests import attribute, make_span, make_trace_id
+from turns_page import (
+    SECOND_NS,
+    WAIT_MS,
+    ids_of,
+    make_turns,
+    open_page,
+    shown_ids,
+    until_shown,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
     from conftest import Serving
 
-WAIT_MS = 15_000
-SECOND_NS = 10**9
 HOSTILE = '<img src=x onerror="window.hacked=1">\'"&'
-OUTCOMES = ["ok", "error", "crashed", "client_disconnected", "cancelled", "interrupted"]
-
-
-@contextmanager
-def _opened(browser: Browser, url: str, **context: Any) -> Iterator[Page]:
-    """Open a page in a context of its own; nothing may be said on its console."""
-    opened = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
-    page = opened.new_page()
-    page.set_default_timeout(WAIT_MS)
-    said: list[str] = []
-    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    try:
-        page.goto(url)
-        yield page
-        assert said == []
-    finally:
-        opened.close()
-
-
-def _turns(count: int) -> list[Any]:
-    """Return turns of every outcome, the first one the newest and the quickest."""
-    now = time.time_ns()
-    return [
-        make_turn(
-            outcome,
-            start_ns=now - (place + 1) * 20 * SECOND_NS,
-            duration_ms=500 + place * 700,
-            attributes={
-                "session.id": f"5f1c9e2a-{place % 4}",
-                "turntrace.phase": ("INTAKE", "CHECKLIST", "RENDER")[place % 3],
-                "turntrace.turn.cost_usd": ((place * 7) % 11) / 1000,
-                "turntrace.turn.first_token_ms": 200 + place * 300,
-                "turntrace.turn.input_tokens": 1000 + place,
-                "turntrace.turn.output_tokens": 100,
-                "turntrace.turn.iterations": 2,
-                "turntrace.turn.tool_calls": 1,
-                **({"error.type": "google.genai.errors.ServerError"} if outcome == "error" else {}),
-            },
-        )
-        for place, outcome in zip(range(count), itertools.cycle(OUTCOMES), strict=False)
-    ]
-
-
-def _shown(page: Page) -> list[str]:
-    return page.locator("tbody tr").evaluate_all(
-        "rows => rows.map(row => row.dataset.key.slice(0, 32))"
-    )
-
-
-def _until_shown(page: Page, trace_ids: list[str]) -> None:
-    """Wait for exactly these rows, in this order."""
-    page.wait_for_function(
-        "ids => JSON.stringify([...document.querySelectorAll('tbody tr')]"
-        ".map(row => row.dataset.key.slice(0, 32))) === JSON.stringify(ids)",
-        arg=trace_ids,
-    )
-
-
-def _ids(*turns: Any) -> list[str]:
-    return [turn.trace_id.hex() for turn in turns]
 
 
 def test_turn_that_arrives_is_on_the_page_without_reload(
@@ -95,25 +37,25 @@ def test_turn_that_arrives_is_on_the_page_without_reload(
 ) -> None:
     old = make_turn(start_ns=time.time_ns() - SECOND_NS)
     post(serving.url, old)
-    with _opened(chromium, serving.url) as page:
-        _until_shown(page, _ids(old))
+    with open_page(chromium, serving.url) as page:
+        until_shown(page, ids_of(old))
         page.evaluate("window.isSamePage = true")
         page.get_by_text("listening").or_(page.get_by_text("receiving")).wait_for()
         new = make_turn("error")
         post(serving.url, new)
-        _until_shown(page, _ids(new, old))
+        until_shown(page, ids_of(new, old))
         assert page.evaluate("window.isSamePage")
         page.get_by_text("2 turns").wait_for()
         page.get_by_text(re.compile(r"receiving, 0\.\d spans/s")).wait_for()
 
 
 def test_first_turn_replaces_the_quick_start(chromium: Browser, serving: Serving) -> None:
-    with _opened(chromium, serving.url) as page:
+    with open_page(chromium, serving.url) as page:
         page.get_by_role("heading", name="No turn yet").wait_for()
         page.get_by_text("listening", exact=True).wait_for()
         turn = make_turn()
         post(serving.url, turn)
-        _until_shown(page, _ids(turn))
+        until_shown(page, ids_of(turn))
 
 
 def test_running_turn_turns_into_the_one_that_ended(chromium: Browser, serving: Serving) -> None:
@@ -126,50 +68,50 @@ def test_running_turn_turns_into_the_one_that_ended(chromium: Browser, serving: 
         end_time_unix_nano=now + 1000,
     )
     post(serving.url, child)
-    with _opened(chromium, serving.url) as page:
+    with open_page(chromium, serving.url) as page:
         page.locator("tbody .outcome.running").wait_for()
         page.get_by_text("listening").or_(page.get_by_text("receiving")).wait_for()
         post(serving.url, make_turn("ok", trace_id=trace_id, span_id=b"8 bytes!"))
         page.locator("tbody .outcome.ok").wait_for()
-        assert len(_shown(page)) == 1
+        assert len(shown_ids(page)) == 1
 
 
 def test_outcomes_filter_and_the_address_carries_them(chromium: Browser, serving: Serving) -> None:
-    turns = _turns(12)
+    turns = make_turns(12)
     post(serving.url, *turns)
-    with _opened(chromium, serving.url) as page:
-        _until_shown(page, _ids(*turns))
+    with open_page(chromium, serving.url) as page:
+        until_shown(page, ids_of(*turns))
         page.locator(".chip", has_text="error").click()
-        _until_shown(page, _ids(turns[1], turns[7]))
+        until_shown(page, ids_of(turns[1], turns[7]))
         assert page.url.endswith("/?outcome=error")
         page.locator(".chip", has_text="crashed").click()
-        _until_shown(page, _ids(turns[1], turns[2], turns[7], turns[8]))
+        until_shown(page, ids_of(turns[1], turns[2], turns[7], turns[8]))
         page.reload()
-        _until_shown(page, _ids(turns[1], turns[2], turns[7], turns[8]))
+        until_shown(page, ids_of(turns[1], turns[2], turns[7], turns[8]))
         page.go_back()
-        _until_shown(page, _ids(turns[1], turns[7]))
+        until_shown(page, ids_of(turns[1], turns[7]))
         page.get_by_role("button", name="Clear filters").click()
-        _until_shown(page, _ids(*turns))
+        until_shown(page, ids_of(*turns))
         assert page.url == f"{serving.url}/"
 
 
 def test_orders_are_newest_slowest_and_dearest(chromium: Browser, serving: Serving) -> None:
-    turns = _turns(6)
+    turns = make_turns(6)
     post(serving.url, *turns)
-    with _opened(chromium, serving.url) as page:
-        _until_shown(page, _ids(*turns))
+    with open_page(chromium, serving.url) as page:
+        until_shown(page, ids_of(*turns))
         page.get_by_role("button", name="Slowest").click()
-        _until_shown(page, _ids(*reversed(turns)))
+        until_shown(page, ids_of(*reversed(turns)))
         assert page.locator("th[aria-sort]").inner_text() == "Duration ↓"
         page.get_by_role("button", name="Dearest").click()
         dearest = sorted(range(6), key=lambda place: -((place * 7) % 11))
-        _until_shown(page, _ids(*(turns[place] for place in dearest)))
+        until_shown(page, ids_of(*(turns[place] for place in dearest)))
         page.keyboard.press("s")
-        _until_shown(page, _ids(*turns))
+        until_shown(page, ids_of(*turns))
 
 
 def test_filters_of_a_list_and_of_the_search_box(chromium: Browser, serving: Serving) -> None:
-    turns = _turns(8)
+    turns = make_turns(8)
     tool = make_span(
         turns[3].trace_id,
         parent_span_id=turns[3].span_id,
@@ -177,10 +119,10 @@ def test_filters_of_a_list_and_of_the_search_box(chromium: Browser, serving: Ser
         attributes=[attribute("gen_ai.tool.name", "search_products")],
     )
     post(serving.url, *turns, tool)
-    with _opened(chromium, serving.url) as page:
-        _until_shown(page, _ids(*turns))
+    with open_page(chromium, serving.url) as page:
+        until_shown(page, ids_of(*turns))
         page.get_by_label("Phase").select_option("RENDER")
-        _until_shown(page, _ids(turns[2], turns[5]))
+        until_shown(page, ids_of(turns[2], turns[5]))
         page.keyboard.press("Escape")
         page.get_by_role("button", name="Clear filters").click()
         box = page.get_by_role("searchbox")
@@ -192,7 +134,7 @@ def test_filters_of_a_list_and_of_the_search_box(chromium: Browser, serving: Ser
         }.items():
             box.fill(asked)
             box.press("Enter")
-            _until_shown(page, _ids(*found))
+            until_shown(page, ids_of(*found))
             page.get_by_role("button", name="Clear filters").click()
         box.fill("duration > 1e9 s")
         box.press("Enter")
@@ -209,40 +151,40 @@ def test_bad_address_says_what_is_wrong_with_it(chromium: Browser, serving: Serv
 
 
 def test_keys_move_and_open(chromium: Browser, serving: Serving) -> None:
-    turns = _turns(3)
+    turns = make_turns(3)
     post(serving.url, *turns)
-    with _opened(chromium, serving.url) as page:
-        _until_shown(page, _ids(*turns))
+    with open_page(chromium, serving.url) as page:
+        until_shown(page, ids_of(*turns))
         for key in ("j", "ArrowDown", "j", "k"):
             page.keyboard.press(key)
-        assert page.locator("tr.sel").get_attribute("data-key").startswith(_ids(turns[1])[0])
+        assert page.locator("tr.sel").get_attribute("data-key").startswith(ids_of(turns[1])[0])
         page.keyboard.press("?")
         page.get_by_role("dialog").get_by_text("next turn").wait_for()
         page.keyboard.press("Escape")
         page.keyboard.press("/")
         assert page.evaluate("document.activeElement.name") == "search"
         page.keyboard.type("jjj")  # letters are letters here
-        assert page.locator("tr.sel").get_attribute("data-key").startswith(_ids(turns[1])[0])
+        assert page.locator("tr.sel").get_attribute("data-key").startswith(ids_of(turns[1])[0])
 
 
 def test_enter_opens_the_selected_turn(chromium: Browser, serving: Serving) -> None:
-    turns = _turns(2)
+    turns = make_turns(2)
     post(serving.url, *turns)
-    with _opened(chromium, serving.url) as page:
-        _until_shown(page, _ids(*turns))
+    with open_page(chromium, serving.url) as page:
+        until_shown(page, ids_of(*turns))
         page.keyboard.press("j")
         page.keyboard.press("j")
         page.keyboard.press("Enter")
-        page.wait_for_url(f"**/turns/{_ids(turns[1])[0]}")
+        page.wait_for_url(f"**/turns/{ids_of(turns[1])[0]}")
 
 
 def test_reader_keeps_the_row_and_the_place_while_turns_arrive(
     chromium: Browser, serving: Serving
 ) -> None:
-    turns = _turns(60)
+    turns = make_turns(60)
     post(serving.url, *turns)
-    with _opened(chromium, serving.url) as page:
-        _until_shown(page, _ids(*turns))
+    with open_page(chromium, serving.url) as page:
+        until_shown(page, ids_of(*turns))
         for _ in range(41):
             page.keyboard.press("j")
         chosen = page.locator("tr.sel")
@@ -258,24 +200,24 @@ def test_reader_keeps_the_row_and_the_place_while_turns_arrive(
 def test_live_can_be_switched_off_and_on(chromium: Browser, serving: Serving) -> None:
     old, missed = make_turn(start_ns=time.time_ns() - SECOND_NS), make_turn("error")
     post(serving.url, old)
-    with _opened(chromium, serving.url) as page:
-        _until_shown(page, _ids(old))
+    with open_page(chromium, serving.url) as page:
+        until_shown(page, ids_of(old))
         page.get_by_text("receiving").wait_for()
         page.keyboard.press("l")
         page.get_by_text("not connected").wait_for()
         post(serving.url, missed)
-        assert _shown(page) == _ids(old)
+        assert shown_ids(page) == ids_of(old)
         page.keyboard.press("l")
-        _until_shown(page, _ids(missed, old))
+        until_shown(page, ids_of(missed, old))
 
 
 def test_traces_without_a_turn_are_behind_a_switch(chromium: Browser, serving: Serving) -> None:
     plain = make_trace_id()
     post(serving.url, make_span(plain, name="GET /api/rooms"))
-    with _opened(chromium, serving.url) as page:
+    with open_page(chromium, serving.url) as page:
         page.get_by_text("No turn yet, but 1 other trace.").wait_for()
         page.get_by_role("button", name="Show all traces").click()
-        _until_shown(page, [plain.hex()])
+        until_shown(page, [plain.hex()])
         assert page.url.endswith("?all=1")
 
 
@@ -292,8 +234,8 @@ def test_names_from_the_network_stay_text(chromium: Browser, serving: Serving) -
         },
     )
     post(serving.url, hostile, service=HOSTILE)
-    with _opened(chromium, serving.url) as page:
-        _until_shown(page, _ids(hostile))
+    with open_page(chromium, serving.url) as page:
+        until_shown(page, ids_of(hostile))
         page.locator(".source", has_text=HOSTILE).wait_for()
         post(serving.url, make_turn(HOSTILE, attributes={"socket.event": HOSTILE}))
         page.locator("tbody tr").nth(1).wait_for()
@@ -304,10 +246,10 @@ def test_names_from_the_network_stay_text(chromium: Browser, serving: Serving) -
 
 
 def test_drag_over_the_chart_chooses_a_time_range(chromium: Browser, serving: Serving) -> None:
-    turns = _turns(10)
+    turns = make_turns(10)
     post(serving.url, *turns)
-    with _opened(chromium, serving.url) as page:
-        _until_shown(page, _ids(*turns))
+    with open_page(chromium, serving.url) as page:
+        until_shown(page, ids_of(*turns))
         if page.locator(".chart-missing").count():
             pytest.skip("no uPlot: make front-end")
         page.locator(".u-over").wait_for()
@@ -318,13 +260,13 @@ def test_drag_over_the_chart_chooses_a_time_range(chromium: Browser, serving: Se
         page.mouse.down()
         page.mouse.move(area["x"] + area["width"] - 2, middle, steps=5)
         page.mouse.up()
-        _until_shown(page, _ids(*turns[:5]))
+        until_shown(page, ids_of(*turns[:5]))
         assert re.search(r"from_ms=\d+&to_ms=\d+", page.url)
 
 
 def test_theme_is_flipped_by_a_key_and_remembered(chromium: Browser, serving: Serving) -> None:
     post(serving.url, make_turn())
-    with _opened(chromium, serving.url, color_scheme="light") as page:
+    with open_page(chromium, serving.url, color_scheme="light") as page:
         light = page.evaluate("getComputedStyle(document.body).backgroundColor")
         page.keyboard.press("t")
         dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -346,11 +288,11 @@ def test_page_behind_a_token_is_live_once_the_token_was_given(
     page.goto(serving.url)
     page.get_by_label("Token").fill("s3cret")
     page.get_by_role("button", name="Open").click()
-    _until_shown(page, _ids(old))
+    until_shown(page, ids_of(old))
     assert page.url == f"{serving.url}/"
     page.get_by_text("receiving").wait_for()
     post(serving.url, new, **owner)
-    _until_shown(page, _ids(new, old))
+    until_shown(page, ids_of(new, old))
     opened.close()
 
 
@@ -381,9 +323,9 @@ def test_page_fits_every_width_in_either_theme(
             end_time_unix_nano=time.time_ns(),
         )
         long = make_turn(attributes={"socket.event": "x" * 150, "session.id": "y" * 150})
-        post(serving.url, *_turns(24), running, long)
+        post(serving.url, *make_turns(24), running, long)
     view = {"viewport": {"width": width, "height": height}, "color_scheme": theme}
-    with _opened(chromium, serving.url, **view) as page:
+    with open_page(chromium, serving.url, **view) as page:
         page.locator("h1").wait_for()
         if not is_empty:
             page.locator("tbody tr").nth(25).wait_for()

@@ -206,6 +206,17 @@ def test_cookie_opens_nothing_that_writes(guarded: TestClient) -> None:
     assert guarded.post("/v1/traces", content=body, headers=PROTOBUF).status_code == 401
 
 
+def test_quick_start_says_how_to_send_with_the_token_and_not_what_it_is(
+    guarded: TestClient,
+) -> None:
+    guarded.get("/", params={"token": TOKEN})
+    page = guarded.get("/").text
+    assert "No turn yet" in page
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in page
+    assert "Bearer%20TOKEN" in page
+    assert TOKEN not in page
+
+
 @pytest.mark.parametrize("path", ["/", "/turns/x", "/nope"])
 def test_browser_without_the_token_is_asked_for_it(guarded: TestClient, path: str) -> None:
     response = guarded.get(path, headers=HTML)

@@ -31,10 +31,22 @@ export function icon(name) {
   return svg;
 }
 
+const HAS_INK = /[^\p{C}\p{Z}\p{M}\u115f\u1160\u2800\u3164\uffa0]/u;
+
+/** Return a name that can be seen: `instead` of one that is empty or of white space only. */
+export function visible(name, instead = "(no name)") {
+  return HAS_INK.test(name) ? name : instead;
+}
+
+/** Return a name as nodes that break after its ":", "/", "_" and "." before they break a word. */
+export function breakable(name) {
+  return visible(name).split(/(?<=[:/_.])/u).flatMap((part, place) => (place ? [make("wbr"), part] : [part]));
+}
+
 /** Make an outcome: its shape and its words. */
 export function outcome(name) {
   const known = /^[a-z_]+$/.test(name) ? name : "";
-  return make("span", { class: `outcome ${known}` }, icon(known), name.replaceAll("_", " "));
+  return make("span", { class: `outcome ${known}` }, icon(known), visible(name.replaceAll("_", " "), "unknown"));
 }
 
 // ---- Numbers with their units ---------------------------------------------------------------

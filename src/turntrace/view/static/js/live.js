@@ -3,16 +3,20 @@
 import { showRate } from "./base.js";
 
 const RETRY_MS = 10_000;
+/** How long a stream may be away before somebody is told. */
+const PATIENCE_MS = 5_000;
+const AWAY = "The view does not answer: is `turntrace view` still running? What is shown may be out of date; it is tried again by itself.";
 
 /**
  * Watch rows that meet `query` (a query string; "rows=none" for the rate of spans only).
  *
- * Handlers, all optional: onOpen(state), onTurn(row), onGone(traceIds), onStale(), onTrouble(text)
- * with "" when it is over. Returns {close}.
+ * Handlers, all optional: onOpen(state), onTurn(row), onGone(traceIds), onStale(), onLink(isOpen),
+ * onTrouble(text) with "" when it is over. Returns {close}.
  */
 export function openLive(query, handlers) {
   let source = null;
   let timer = 0;
+  let patience = 0;
   let isClosed = false;
 
   const on = (name, action) => source.addEventListener(name, (event) => action(JSON.parse(event.data)));
@@ -23,6 +27,9 @@ export function openLive(query, handlers) {
     source = new EventSource(`/api/live?${query}`);
     on("hello", (state) => {
       showRate(state.spans_per_second);
+      clearTimeout(patience);
+      patience = 0;
+      handlers.onLink?.(true);
       handlers.onTrouble?.("");
       handlers.onOpen?.(state);
     });
@@ -37,6 +44,8 @@ export function openLive(query, handlers) {
     });
     source.addEventListener("error", () => {
       showRate(null);
+      handlers.onLink?.(false);
+      patience ||= setTimeout(() => handlers.onTrouble?.(AWAY), PATIENCE_MS);
       // The browser tries again by itself unless the answer was a refusal.
       if (source?.readyState !== EventSource.CLOSED) return;
       shut();
@@ -47,6 +56,8 @@ export function openLive(query, handlers) {
 
   function shut() {
     clearTimeout(timer);
+    clearTimeout(patience);
+    patience = 0;
     source?.close();
     source = null;
   }

@@ -70,7 +70,11 @@ function draw(next) {
 
 /** Return the first failure that no failure below explains, else what was waited for longest. */
 function mostTelling({ rows }) {
-  const explained = new Set(rows.filter((row) => row.is_error).map((row) => row.parent_id));
+  const parents = new Map(rows.map((row) => [row.id, row.parent_id]));
+  const explained = new Set();
+  for (const { id } of rows.filter((row) => row.is_error)) {
+    for (let above = parents.get(id); above && !explained.has(above); above = parents.get(above)) explained.add(above);
+  }
   const failed = rows.find((row) => row.is_error && !explained.has(row.id));
   return (failed ?? rows.reduce((most, row) => (row.waited_ns > most.waited_ns ? row : most))).id;
 }
@@ -117,8 +121,6 @@ function notice(isReachable) {
     words.push(counts.orphans === 1
       ? "The parent of one span is not here (not kept, or not arrived): it stands at the top."
       : `The parents of ${counts.orphans} spans are not here (not kept, or not arrived): those stand at the top.`);
-  } else if (counts.called) {
-    words.push("Started by a client that sends no spans of its own.");
   }
   if (counts.left_out) words.push(`${counts.left_out.toLocaleString("en-US")} spans more are not drawn; the JSON has all ${counts.spans.toLocaleString("en-US")}.`);
   return words.join(" ");

@@ -1,6 +1,6 @@
 // The panel beside the waterfall: everything that is known of the selected span.
 
-import { copy, count, duration, icon, make } from "./base.js";
+import { copy, count, duration, icon, make, visible } from "./base.js";
 import { amount } from "./turn_head.js";
 
 const LAYER_WORDS = {
@@ -76,7 +76,7 @@ export class Details {
       ? `; the turn waited ${share(row.waited_ns, total)} of its time for this span itself`
       : ", none of it on the critical path";
     return make("header", {},
-      make("h2", {}, make("span", { class: "kind" }, row.letters), make("bdi", {}, row.name), close),
+      make("h2", {}, make("span", { class: "kind" }, row.letters), make("bdi", {}, visible(row.name)), close),
       make("p", {}, ...amount(row.duration), ", from ", ...amount(at(row.offset_ns)), " to ", ...amount(at(row.offset_ns + row.duration_ns)),
         `. ${share(row.duration_ns, total)} of the turn${path}.`));
   }

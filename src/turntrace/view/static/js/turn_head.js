@@ -1,11 +1,12 @@
 // What stands over the waterfall: summary, where the time went, axis, critical path, legend.
 
-import { count, make, outcome, showSource } from "./base.js";
+import { breakable, count, make, outcome, showSource, visible } from "./base.js";
 
 /** After so long without a span a turn is no longer called running. */
 export const SILENT_MS = 60_000;
 
 const find = (name) => document.querySelector(`[data-${name}]`);
+const GAP_WORDS = "between spans, where nothing was recorded";
 const KIND_WORDS = {
   socket: "Socket.IO", http: "HTTP", ai: "model", tool: "tool", db: "database, cache", job: "job", internal: "step",
 };
@@ -36,12 +37,12 @@ export function say(words) {
 
 /** Draw the summary of a turn; `go` selects a span. */
 export function drawHead(turn, go) {
-  document.title = `${turn.name} · turntrace`;
-  find("name").textContent = turn.name;
+  document.title = `${visible(turn.name)} · turntrace`;
+  find("name").replaceChildren(...breakable(turn.name));
   find("time").textContent = TIME.format(new Date(turn.start_ms));
   showSource(turn.services.join(", "));
   find("flags").replaceChildren(
-    ...[turn.phase, ...turn.models].filter(Boolean).map((word) => make("span", { class: "flag plain" }, word)),
+    ...[turn.phase, ...turn.models].filter(Boolean).map((word) => make("span", { class: "flag plain", title: word }, visible(word))),
   );
   drawStats(turn);
   drawWhere(turn, go);
@@ -49,8 +50,11 @@ export function drawHead(turn, go) {
 }
 
 function stat(label, value, note, title = null) {
-  return make("div", {}, make("dt", { title }, label), make("dd", {}, ...[value].flat()), make("small", { title: note }, note));
+  return make("div", {}, make("dt", { title }, label), make("dd", { title: wordsOf(value) }, ...[value].flat()), make("small", { title: note }, note));
 }
+
+/** Return a value as text, for when there is no room for it. */
+const wordsOf = (value) => [value].flat().map((node) => node.textContent ?? node).join("");
 
 function drawStats(turn) {
   const { counts } = turn;
@@ -59,7 +63,7 @@ function drawStats(turn) {
   const isSilent = turn.is_running && Date.now() - turn.last_end_ms > SILENT_MS;
   const cells = [
     turn.outcome ? stat("Outcome", outcome(isSilent ? "unfinished" : turn.outcome), spans) : stat("Spans", count(counts.spans), errors),
-    stat("Total", amount(turn.duration), turn.is_running ? "so far" : ""),
+    stat("Total", amount(turn.total.amount), turn.is_running ? "so far" : turn.total.note),
   ];
   if (turn.first_token) {
     const { after, amount: moment, is_since_start: isSinceStart, turn_name: name } = turn.first_token;
@@ -78,9 +82,10 @@ function drawStats(turn) {
 
 function drawWhere(turn, go) {
   const parts = turn.where.parts.map((part) => {
-    const words = make("span", { class: part.is_name ? "words code" : "words" }, part.words);
+    const words = make("span", { class: part.is_name ? "words code" : "words" }, visible(part.words));
+    const look = part.is_flow ? " comb" : part.words === GAP_WORDS ? " gap" : "";
     const button = make("button", { type: "button", "data-kind": part.kind, disabled: !part.span_id },
-      make("i", { class: part.is_flow ? "swatch comb" : "swatch" }), words, make("b", {}, ...amount(part.amount)));
+      make("i", { class: `swatch${look}` }), words, make("b", {}, ...amount(part.amount)));
     if (part.span_id) button.addEventListener("click", () => go(part.span_id));
     return button;
   });
@@ -103,7 +108,8 @@ function drawIds(turn) {
   const withheld = turn.withheld
     ? [make("span", {}, `${count(turn.withheld)} attributes withheld`)] : [];
   const ids = find("ids");
-  ids.replaceChildren(...known, ...links, ...kept, ...withheld);
+  const called = turn.counts.called ? [make("span", {}, "Started by a client that sends no spans of its own")] : [];
+  ids.replaceChildren(...known, ...links, ...kept, ...withheld, ...called);
   ids.hidden = !ids.children.length;
 }
 
@@ -128,11 +134,14 @@ export function drawFrame(turn, go) {
 }
 
 function drawPath(turn, go) {
-  const names = new Map(turn.rows.map((row) => [row.id, row.name]));
+  const names = new Map(turn.rows.map((row) => [row.id, visible(row.name)]));
+  // A path of too many pieces comes as slices, none of which names a span.
+  const isSliced = turn.path.every((piece) => piece.span_id === null);
   find("path").replaceChildren(...turn.path.map((piece) => {
-    const name = names.get(piece.span_id) ?? "several spans, or none";
+    const isGap = piece.span_id === null && !isSliced;
+    const name = names.get(piece.span_id) ?? (isGap ? GAP_WORDS : "several spans, or none");
     const segment = make("button", {
-      class: piece.is_flow ? "seg flow" : "seg", type: "button", tabindex: -1, title: piece.is_flow ? `${name}, streaming` : name,
+      class: piece.is_flow ? "seg flow" : isGap ? "seg gap" : "seg", type: "button", tabindex: -1, title: piece.is_flow ? `${name}, streaming` : name,
       "aria-label": name, "data-kind": piece.kind, "data-segment": piece.span_id,
     });
     if (piece.span_id) segment.addEventListener("click", () => go(piece.span_id));

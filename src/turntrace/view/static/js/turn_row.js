@@ -1,6 +1,6 @@
 // One row of the waterfall: its name, its duration, its bar and what is said beside it.
 
-import { icon, make } from "./base.js";
+import { icon, make, visible } from "./base.js";
 import { percent, place } from "./turn_head.js";
 
 /** About how wide a character of what is said is, in pixels. */
@@ -27,7 +27,7 @@ function cell(row, pattern, isFolded) {
   const twist = row.size
     ? make("button", { class: "twist", type: "button", tabindex: -1, "aria-label": isFolded ? "Unfold" : "Fold" }, foldIcon())
     : make("span", { class: "twist leaf" });
-  const name = make("span", { class: "name", title: row.name }, ...marked(row.name, pattern));
+  const name = make("span", { class: "name", title: row.name }, ...marked(visible(row.name), pattern));
   const parts = [indent, twist, make("span", { class: "kind" }, row.letters)];
   if (row.is_error) parts.push(icon("error"), make("span", { class: "sr" }, "failed: "));
   parts.push(name);

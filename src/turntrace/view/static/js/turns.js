@@ -1,13 +1,16 @@
 // The Turns page: asks for turns as its address says, shows them, and keeps them live.
 
-import { count, make, onKey, showRate, showSource } from "./base.js";
+import { count, duration, make, onKey, showRate, showSource } from "./base.js";
 import { openLive } from "./live.js";
 import { makeChart } from "./turns_chart.js";
-import { apiQuery, formatSearch, isFiltered, parseSearch, readState, writeState } from "./turns_filters.js";
+import { apiQuery, formatSearch, hasSearch, isFiltered, parseSearch, readState, writeState } from "./turns_filters.js";
 import { chips, fillChoices, totals } from "./turns_head.js";
 import { TurnTable } from "./turns_list.js";
+import { day, timeOfDay } from "./turns_table.js";
 
 const PAGE = 100;
+/** The API gives no more rows at once. */
+const MAX_PAGE = 500;
 const OVERVIEW_EVERY_MS = 2000;
 const SAY_EVERY_MS = 10_000;
 const TYPING_MS = 350;
@@ -35,12 +38,18 @@ async function ask(query) {
   return document_;
 }
 
+/** Return the turn after which others follow, if it is known: a search may have looked further. */
+const endOf = (page) => (page.cursor && !page.is_search_cut ? (page.turns.at(-1) ?? null) : null);
+
+/** Ask the same question again, for as many rows as the reader has. */
+const reload = () => load({ isSame: true });
+
 /** Fetch the first page and the overview side by side; the rows are there first. */
-async function load() {
+async function load({ isSame = false } = {}) {
   const mine = ++asked;
   table.busy(true);
   const [query, summed] = [apiQuery(state), apiQuery(state)];
-  query.set("limit", PAGE);
+  query.set("limit", isSame ? Math.min(MAX_PAGE, Math.max(PAGE, table.size)) : PAGE);
   query.set("overview", "0");
   summed.set("limit", "1");
   const summing = ask(summed);
@@ -48,8 +57,9 @@ async function load() {
   try {
     const page = await ask(query);
     if (mine !== asked) return;
-    ({ cursor, change } = page);
-    table.show(page.turns, state.sort);
+    change = page.change;
+    const hasTail = table.show(page.turns, state.sort, { end: endOf(page), hasMore: page.cursor !== "", isSame });
+    if (!hasTail) cursor = page.cursor;
     notice("");
     showRows(page);
     showOverview((await summing).overview, mine);
@@ -63,13 +73,20 @@ async function load() {
 async function loadMore() {
   const mine = asked;
   const query = apiQuery(state);
-  query.set("limit", PAGE);
-  query.set("cursor", cursor);
+  query.set("limit", table.isCut ? MAX_PAGE : PAGE);
+  query.set("overview", "0");
+  // Where last rows were let go, the cursor stands behind them: walk there from the first row.
+  let position = table.isCut ? "" : cursor;
   try {
-    const page = await ask(query);
+    let page;
+    do {
+      query.set("cursor", position);
+      page = await ask(query);
+      position = page.cursor;
+    } while (mine === asked && position && table.isCut && page.turns.every((turn) => table.has(turn)));
     if (mine !== asked) return;
-    cursor = page.cursor;
-    table.append(page.turns);
+    cursor = position;
+    table.append(page.turns, endOf(page));
     showRows(page);
   } catch (error) {
     notice(`More turns could not be fetched: ${error.message}.`);
@@ -93,19 +110,21 @@ function countSoon() {
 
 // ---- Showing --------------------------------------------------------------------------------
 
-const troubles = { list: "", live: "" };
+const troubles = { search: "", address: "", list: "", live: "" };
 
 /** Say what is wrong, with the list before the stream: the list's reason is the better one. */
 function notice(text, of = "list") {
   troubles[of] = text;
-  const said = troubles.list || troubles.live;
+  const failed = troubles.list || troubles.live;
+  const said = [troubles.search, troubles.address, failed].filter(Boolean).join(" ");
+  at("[data-retry]").hidden = failed === "";
   at("[data-notice-text]").textContent = said;
   at("[data-notice]").hidden = said === "";
 }
 
 function showRows(page) {
   const more = at("[data-more]");
-  more.hidden = cursor === "";
+  more.hidden = cursor === "" && !table.isCut;
   more.textContent = page.is_search_cut ? "Search on in older turns" : "More";
   const services = [...new Set(table.turns().map((turn) => turn.service))];
   showSource(services.length > 1 ? `${services.length} services` : (services[0] ?? ""));
@@ -132,10 +151,10 @@ function whyNone() {
 function showOverview(found, mine) {
   if (mine !== asked || !found) return;
   overview = found;
-  at("[data-totals]").replaceChildren(...totals(overview, state.all));
-  const focused = document.activeElement?.dataset?.outcome;
+  at("[data-totals]").replaceChildren(...totals(overview, state.all, hasSearch(state)));
+  const focused = document.activeElement?.closest(".chip");
   at("[data-outcomes]").replaceChildren(...chips(overview, state.outcomes));
-  if (focused !== undefined) at(`[data-outcome="${CSS.escape(focused)}"]`)?.focus();
+  if (focused) at(focused.dataset.outcome === undefined ? "[data-every]" : `[data-outcome="${CSS.escape(focused.dataset.outcome)}"]`)?.focus();
   for (const [name, choices] of Object.entries(overview.choices)) {
     const select = form.elements[name];
     if (document.activeElement !== select) fillChoices(select, choices, state[name]);
@@ -154,10 +173,12 @@ function showControls() {
   const last = form.elements.last;
   last.querySelector("[data-range]")?.remove();
   if (state.from_ms || state.to_ms) {
-    const [from, to] = [state.from_ms, state.to_ms].map((ms) => (ms ? new Date(Number(ms)).toLocaleTimeString() : "…"));
-    last.append(make("option", { value: "range", "data-range": true }, `${from} – ${to}`));
+    offer(last, "range", rangeWords(Number(state.from_ms), Number(state.to_ms)));
     last.value = "range";
   } else {
+    if (![...last.options].some(({ value }) => value === state.last)) {
+      offer(last, state.last, `Last ${duration(Number(state.last) * 1000).join(" ")}`);
+    }
     last.value = state.last;
   }
   last.classList.toggle("set", last.value !== "");
@@ -171,16 +192,30 @@ function showControls() {
   at("form [data-clear]").hidden = !isFiltered(state);
 }
 
+function offer(select, value, words) {
+  select.append(make("option", { value, "data-range": true }, words));
+}
+
+/** Say a range of time, 0 being open, without saying the same day twice. */
+function rangeWords(fromMs, toMs) {
+  const moment = (ms) => `${day(ms)} ${timeOfDay(ms)}`;
+  if (!fromMs) return `… – ${moment(toMs)}`;
+  if (!toMs) return `${moment(fromMs)} – …`;
+  return `${moment(fromMs)} – ${day(fromMs) === day(toMs) ? timeOfDay(toMs) : moment(toMs)}`;
+}
+
 // ---- Changing what is asked for ----------------------------------------------------------------
 
 function askFor(changes, { replaces = false } = {}) {
-  state = { ...state, ...changes };
+  state = { ...state, ignored: [], ...changes };
   const query = String(writeState(state));
   history[replaces ? "replaceState" : "pushState"](null, "", query ? `/?${query}` : "/");
   start();
 }
 
 function start() {
+  notice("", "search");
+  notice(state.ignored.join(" "), "address");
   showControls();
   load();
   watch();
@@ -191,8 +226,10 @@ function clear() {
 }
 
 function search(text, options) {
-  const { filters, ...found } = parseSearch(text);
-  askFor({ ...found, ...filters }, options);
+  const { filters, troubles: unread, ...found } = parseSearch(text);
+  // What was typed stays, to be mended.
+  if (unread.length > 0) notice(unread.join(" "), "search");
+  else askFor({ ...found, ...filters }, options);
 }
 
 const nextSort = { newest: "slowest", slowest: "dearest", dearest: "newest" };
@@ -217,9 +254,11 @@ function watch() {
   stream = null;
   if (!isLive) return;
   stream = openLive(apiQuery(state), {
-    onOpen: (hello) => hello.change !== change && change !== "" && load(),
+    onOpen: (hello) => hello.change !== change && change !== "" && reload(),
+    onLink: showLink,
     onTurn(turn) {
       if (table.put(turn)) saySoon();
+      if (table.isCut) at("[data-more]").hidden = false;
       showNone();
       countSoon();
     },
@@ -227,19 +266,24 @@ function watch() {
       if (table.remove(traceIds)) countSoon();
       showNone();
     },
-    onStale: load,
+    onStale: reload,
     onTrouble: (text) => notice(text, "live"),
   });
 }
 
+function showLink(isOpen) {
+  at("[data-live] .pulse").className = isOpen ? "pulse live" : "pulse off";
+}
+
 function flipLive() {
   isLive = !isLive;
-  const button = at("[data-live]");
-  button.setAttribute("aria-pressed", String(isLive));
-  button.querySelector(".pulse").className = isLive ? "pulse live" : "pulse off";
-  if (isLive) load();
+  at("[data-live]").setAttribute("aria-pressed", String(isLive));
+  notice("", "live");
+  if (isLive) reload();
   watch();
-  if (!isLive) showRate(null);
+  if (isLive) return;
+  showLink(false);
+  showRate(null);
 }
 
 // ---- Events ---------------------------------------------------------------------------------
@@ -254,7 +298,7 @@ form.elements.search.addEventListener("input", () => {
   clearTimeout(typing);
   // A term that is not finished yet would be searched for as words.
   const { value } = form.elements.search;
-  if (/[=>]/.test(value)) return;
+  if (/[=<>]/.test(value)) return;
   typing = setTimeout(() => {
     const { text } = parseSearch(value);
     if (text !== state.text) changeText(text);
@@ -263,8 +307,8 @@ form.elements.search.addEventListener("input", () => {
 
 /** Search while typing: the box stays as it is typed. */
 function changeText(text) {
-  state = { ...state, ...parseSearch(form.elements.search.value), text };
-  delete state.filters;
+  state = { ...state, min_ms: "", attributes: [], text };
+  notice("", "search");
   history.replaceState(null, "", `/?${writeState(state)}`);
   at("form [data-clear]").hidden = !isFiltered(state);
   load();
@@ -285,12 +329,16 @@ document.addEventListener("click", (event) => {
   if (target.hasAttribute("data-all")) askFor({ all: !state.all });
   if (target.hasAttribute("data-clear")) clear();
   if (target.hasAttribute("data-more")) loadMore();
-  if (target.hasAttribute("data-retry")) start();
+  if (target.hasAttribute("data-retry")) {
+    reload();
+    watch();
+  }
+  if (target.hasAttribute("data-every")) askFor({ outcomes: [] });
   if (target.dataset.outcome !== undefined) {
     const { outcome } = target.dataset;
     const chosen = new Set(state.outcomes);
     if (!chosen.delete(outcome)) chosen.add(outcome);
-    askFor({ outcomes: outcome === "" ? [] : [...chosen] });
+    askFor({ outcomes: [...chosen] });
   }
   if (target.dataset.session && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
     event.preventDefault();
@@ -315,7 +363,6 @@ onKey("x", "clear filters", clear);
 
 // ---- Begin ----------------------------------------------------------------------------------
 
-at("[data-live] .pulse").className = "pulse live";
 start();
 setInterval(() => table.tick(), 1000);
 const box = at("[data-chart]");

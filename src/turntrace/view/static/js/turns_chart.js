@@ -1,7 +1,7 @@
 // Duration over time: a point per turn, drawn by uPlot; drag to choose a time range.
 
 import { duration } from "./base.js";
-import { two } from "./turns_table.js";
+import { clock, two } from "./turns_table.js";
 
 const SHAPES = {
   error: [[0, -1], [1, 0.8], [-1, 0.8]],
@@ -100,7 +100,7 @@ export async function makeChart(box, { onRange, onOpen }) {
     }
     const [number, unit] = nearest ? duration(nearest[1]) : [];
     said.textContent = nearest
-      ? `${new Date(nearest[0]).toLocaleTimeString()}, ${nearest[2].replaceAll("_", " ")}, ${number} ${unit}`
+      ? `${clock(nearest[0])}, ${nearest[2].replaceAll("_", " ")}, ${number} ${unit}`
       : "";
     plot.over.style.cursor = nearest ? "pointer" : "";
   }

@@ -1,6 +1,6 @@
 // What the turns add up to: the sentence, the outcome chips, the choices of the filters.
 
-import { count, dollars, make, outcome } from "./base.js";
+import { count, dollars, make, outcome, visible } from "./base.js";
 
 const ORDER = ["ok", "running", "error", "crashed", "client_disconnected", "cancelled", "interrupted"];
 
@@ -10,9 +10,9 @@ const MOST_CHOICES = 50;
 const plural = (number, word) => (number === 1 ? word : `${word}s`);
 
 /** Return the header's sentence as nodes. */
-export function totals(overview, hasPlain) {
+export function totals(overview, hasPlain, hasSearch) {
   const bold = (text) => make("b", {}, text);
-  const more = overview.is_cut ? "+" : "";
+  const more = overview.is_cut && !hasSearch ? "+" : "";
   const parts = [bold(count(overview.turns) + more), ` ${plural(overview.turns, hasPlain ? "row" : "turn")}`];
   if (overview.sessions) {
     parts.push(" in ", bold(count(overview.sessions)), ` ${plural(overview.sessions, "session")}`);
@@ -21,6 +21,7 @@ export function totals(overview, hasPlain) {
   if (overview.input_tokens || overview.output_tokens) {
     parts.push(`, ${count(overview.input_tokens)} tokens in, ${count(overview.output_tokens)} out`);
   }
+  if (overview.is_cut && hasSearch) parts.push(" among the newest, which are all that is searched for the sums");
   return parts;
 }
 
@@ -32,9 +33,9 @@ export function chips(overview, chosen) {
   );
   const all = Object.values(counts).reduce((sum, number) => sum + number, 0);
   const chip = (name, isOn, ...children) =>
-    make("button", { class: "chip", type: "button", "data-outcome": name, "aria-pressed": String(isOn) }, ...children);
+    make("button", { class: "chip", type: "button", "data-outcome": name, "data-every": name === null, "aria-pressed": String(isOn) }, ...children);
   return [
-    chip("", chosen.length === 0, "all ", make("b", {}, count(all))),
+    chip(null, chosen.length === 0, "all ", make("b", {}, count(all))),
     ...known.map((name) => chip(name, chosen.includes(name), outcome(name), " ", make("b", {}, count(counts[name] ?? 0)))),
   ];
 }
@@ -45,7 +46,7 @@ export function fillChoices(select, choices, chosen) {
   const word = select.dataset.word;
   const any = make("option", { value: "" }, values.length > 0 ? `${word} (${values.length}${values.length === MOST_CHOICES ? "+" : ""})` : word);
   const options = choices.map((choice) =>
-    make("option", { value: choice.value }, `${choice.value} (${count(choice.count)})`),
+    make("option", { value: choice.value }, `${visible(choice.value)} (${count(choice.count)})`),
   );
   if (chosen && !values.includes(chosen)) options.unshift(make("option", { value: chosen }, chosen));
   select.replaceChildren(any, ...options);

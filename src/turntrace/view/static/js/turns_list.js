@@ -1,15 +1,22 @@
 // The table: rows in order, one of them selected, none of them jumping while others arrive.
 
 import { duration } from "./base.js";
-import { keyOf, lasted, makeRow, RANKS } from "./turns_table.js";
+import { isAbove, keyOf, lasted, makeRow, RANKS, reach, retime } from "./turns_table.js";
 
-const MAX_ROWS = 1000;
+/** Rows that come by themselves before the last rows are let go. */
+const MAX_LIVE_ROWS = 1000;
+const REACHES = ["time", "date", "year"];
 const HEADS = { newest: "Started", slowest: "Duration", dearest: "Cost" };
 
 /** Return what the bars are drawn to: a turn that runs on and on must not flatten the others. */
 function longest(turns) {
   const ended = turns.filter((turn) => turn.outcome !== "running");
   return Math.max(1, ...(ended.length > 0 ? ended : turns).map(lasted));
+}
+
+function isInSight(row) {
+  const { top, bottom } = row.getBoundingClientRect();
+  return bottom > 0 && top < innerHeight;
 }
 
 export class TurnTable {
@@ -20,6 +27,12 @@ export class TurnTable {
   #scale = 1;
   #selected = "";
   #onSelect;
+  /** The last row before those that can still be asked for; null: none can, or nobody knows. */
+  #end = null;
+  #room = MAX_LIVE_ROWS;
+  #reach = 0;
+  /** Whether rows between the last one and what follows the last answer were let go. */
+  isCut = false;
 
   constructor(table, onSelect) {
     this.#table = table;
@@ -35,34 +48,66 @@ export class TurnTable {
     return [...this.#shown.values()].map(({ turn }) => turn);
   }
 
-  /** Show a first page. */
-  show(turns, sort) {
+  get size() {
+    return this.#shown.size;
+  }
+
+  has(turn) {
+    return this.#shown.has(keyOf(turn));
+  }
+
+  /**
+   * Show a first page; `end` is its last turn if others follow it. Of the same question asked again,
+   * rows below the page stay; true if there are such rows, whose cursor then is still the one.
+   */
+  show(turns, sort, { end, hasMore, isSame }) {
     this.#sort = RANKS[sort] ? sort : "newest";
-    this.#shown.clear();
-    this.#scale = longest(turns);
-    for (const turn of turns) this.#remember(turn);
-    this.#steady(() => this.#body.replaceChildren(...[...this.#shown.values()].map(({ row }) => row)));
+    const tail = isSame && hasMore ? this.#below(turns) : [];
+    if (tail.length === 0) {
+      this.#end = end;
+      this.isCut = false;
+    }
+    const anchor = isSame ? this.#anchor() : this.#shown.get(this.#selected)?.row;
+    this.#steady(() => {
+      this.#shown.clear();
+      this.#reach = 0;
+      for (const turn of [...turns, ...tail]) this.#remember(turn);
+      this.#body.replaceChildren(...[...this.#shown.values()].map(({ row }) => row));
+    }, anchor);
+    this.#room = this.size + MAX_LIVE_ROWS;
+    this.#scale = longest(this.turns());
     if (!this.#shown.has(this.#selected)) this.#selected = "";
     this.#showHeads();
     this.#markSelected();
+    return tail.length > 0;
   }
 
-  /** Show the rows that follow. */
-  append(turns) {
+  /** Show the rows that follow; `end` is the last of them if others follow. */
+  append(turns, end) {
     for (const turn of turns) {
-      if (!this.#shown.has(keyOf(turn))) this.#body.append(this.#remember(turn));
+      if (this.has(turn)) continue;
+      const last = this.#shown.get(this.#body.rows[this.#body.rows.length - 1]?.dataset.key)?.turn;
+      const row = this.#remember(turn);
+      if (last && isAbove(turn, last, this.#sort)) this.#insert(row, turn);
+      else this.#body.append(row);
     }
+    this.#end = end;
+    this.isCut = false;
+    this.#room = this.size + MAX_LIVE_ROWS;
     this.#rescale();
     this.#markSelected();
   }
 
-  /** Put a new or changed turn where it belongs; true if it is new here. */
+  /** Put a new or changed turn where it belongs, if that is among these rows; true if it is new. */
   put(turn) {
     const key = keyOf(turn);
     const before = this.#shown.get(key);
     const stood = [...this.#shown.values()].find(({ turn: other }) => other.trace_id === turn.trace_id);
     // A running turn becomes the turn that ended: one row, another key.
     const replaced = before ?? (stood && (!stood.turn.span_id || !turn.span_id) ? stood : null);
+    // Below the end it would stand before rows that were not asked for yet.
+    const isBeyond = this.#end !== null && isAbove(this.#end, turn, this.#sort);
+    if (isBeyond && !replaced) return true;
     this.#steady(() => {
       if (replaced) {
         const old = keyOf(replaced.turn);
@@ -70,6 +115,7 @@ export class TurnTable {
         replaced.row.remove();
         if (this.#selected === old) this.#selected = key;
       }
+      if (isBeyond) return;
       const row = this.#remember(turn);
       if (!replaced) row.classList.add("fresh");
       this.#insert(row, turn);
@@ -109,29 +155,30 @@ export class TurnTable {
 
   /** Let running turns grow older. */
   tick() {
-    for (const { turn } of [...this.#shown.values()]) {
-      if (turn.outcome === "running") this.#redraw(turn);
-    }
-    this.#rescale();
+    const running = [...this.#shown.values()].filter(({ turn }) => turn.outcome === "running");
+    for (const { turn, row } of running.filter((each) => isInSight(each.row))) retime(row, turn);
+    if (running.length > 0) this.#rescale();
   }
 
   #remember(turn) {
-    const row = makeRow(turn, this.#scale);
+    const row = makeRow(turn);
     this.#shown.set(keyOf(turn), { turn, row });
+    this.#reach = Math.max(this.#reach, REACHES.indexOf(reach(turn.start_ms)));
+    if (this.#table.dataset.reach !== REACHES[this.#reach]) this.#table.dataset.reach = REACHES[this.#reach];
     return row;
   }
 
-  #redraw(turn) {
-    const known = this.#shown.get(keyOf(turn));
-    const fresh = makeRow(turn, this.#scale);
-    // Cell by cell, and only the times: focus and selection stay where they are.
-    for (const name of [".c-bar", ".c-dur"]) known.row.querySelector(name).replaceWith(fresh.querySelector(name));
+  /** Return the turns that stand below a page which has some of the same rows. */
+  #below(page) {
+    if (page.length > 0 && !page.some((turn) => this.has(turn))) return [];
+    const last = page.at(-1);
+    const inOrder = [...this.#body.rows].map((row) => this.#shown.get(row.dataset.key).turn);
+    return inOrder.filter((turn) => !last || isAbove(last, turn, this.#sort));
   }
 
   #insert(row, turn) {
-    const rank = RANKS[this.#sort];
     for (const other of this.#body.rows) {
-      if (rank(this.#shown.get(other.dataset.key)?.turn ?? turn) < rank(turn)) {
+      if (isAbove(turn, this.#shown.get(other.dataset.key)?.turn ?? turn, this.#sort)) {
         other.before(row);
         return;
       }
@@ -140,7 +187,11 @@ export class TurnTable {
   }
 
   #trim() {
-    while (this.#body.rows.length > MAX_ROWS) this.#drop(this.#body.rows[MAX_ROWS].dataset.key);
+    const { rows } = this.#body;
+    if (rows.length <= this.#room) return;
+    while (rows.length > this.#room) this.#drop(rows[this.#room].dataset.key);
+    this.#end = this.#shown.get(rows[rows.length - 1].dataset.key).turn;
+    this.isCut = true;
   }
 
   #drop(key) {
@@ -149,12 +200,11 @@ export class TurnTable {
   }
 
   /** Change rows while what the reader looks at stays where it is on the screen. */
-  #steady(action) {
-    const anchor = this.#anchor();
+  #steady(action, anchor = this.#anchor()) {
     const top = anchor?.getBoundingClientRect().top;
     const hadFocus = this.#body.contains(document.activeElement);
     action();
-    const standing = anchor?.isConnected ? anchor : this.#shown.get(this.#selected)?.row;
+    const standing = (this.#shown.get(anchor?.dataset.key) ?? this.#shown.get(this.#selected))?.row;
     if (standing && top !== undefined) {
       const moved = standing.getBoundingClientRect().top - top;
       if (moved) scrollBy(0, moved);
@@ -168,10 +218,7 @@ export class TurnTable {
     const hovered = this.#body.querySelector("tr:hover");
     if (hovered) return hovered;
     const selected = this.#shown.get(this.#selected)?.row;
-    if (selected) {
-      const { top, bottom } = selected.getBoundingClientRect();
-      if (bottom > 0 && top < innerHeight) return selected;
-    }
+    if (selected && isInSight(selected)) return selected;
     if (scrollY === 0) return null;
     return [...this.#body.rows].find((row) => row.getBoundingClientRect().top >= 0) ?? null;
   }
@@ -182,7 +229,6 @@ export class TurnTable {
     const isVisiblyOther = Math.abs(scale - this.#scale) / this.#scale > 0.02;
     if (!isVisiblyOther) return;
     this.#scale = scale;
-    for (const { turn } of this.#shown.values()) this.#redraw(turn);
     this.#showHeads();
   }
 
@@ -193,6 +239,7 @@ export class TurnTable {
       if (isSorted) head.setAttribute("aria-sort", "descending");
       else head.removeAttribute("aria-sort");
     }
+    this.#table.style.setProperty("--scale", String(this.#scale));
     this.#table.querySelector("[data-scale]").textContent = `0 to ${duration(this.#scale).join(" ")}`;
   }
 
