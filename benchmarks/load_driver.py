@@ -23,10 +23,12 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
 
 QUESTION = "I would like a japandi bedroom. Where do I start?"
 TURN_LIMIT_SECONDS = 60.0
+LOOKS_PER_SECOND = 25.0
+"""Requests beside the turns', at a steady pace: a p99 needs many."""
 _CONNECTING_AT_ONCE = 5
 _OK = range(200, 300)
 
@@ -119,6 +121,11 @@ class User:
             await self._timed_request(path)
         self._seen.turns += 1
 
+    async def look(self) -> None:
+        """Look at the session, whatever else is going on."""
+        async with asyncio.timeout(TURN_LIMIT_SECONDS):
+            await self._timed_request(f"/api/sessions/{self._session_id}")
+
     async def _timed_request(self, path: str) -> None:
         # A new connection each time: the backend closes one that was idle for 5 s.
         http = await Http.open(*self._address)
@@ -190,10 +197,22 @@ async def play(url: str, users: int, turns: int, rate: float) -> dict[str, objec
 async def _on_timetable(crowd: list[User], turns: int, rate: float) -> None:
     began = time.perf_counter()
     async with asyncio.TaskGroup() as group:
+        looking = group.create_task(_look_around(crowd, turns / rate, group))
         for number in range(turns):
             due = began + number / rate
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            group.create_task(_try(crowd[number % len(crowd)], due))
+            user = crowd[number % len(crowd)]
+            group.create_task(_try(user, user.turn(due)))
+        await looking
+
+
+async def _look_around(crowd: list[User], seconds: float, group: asyncio.TaskGroup) -> None:
+    began = time.perf_counter()
+    for number in range(round(seconds * LOOKS_PER_SECOND)):
+        due = began + number / LOOKS_PER_SECOND
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        user = crowd[number % len(crowd)]
+        group.create_task(_try(user, user.look()))
 
 
 async def _one_after_another(crowd: list[User], turns: int) -> None:
@@ -201,16 +220,16 @@ async def _one_after_another(crowd: list[User], turns: int) -> None:
 
     async def work(user: User) -> None:
         for _ in tickets:
-            await _try(user, time.perf_counter())
+            await _try(user, user.turn(time.perf_counter()))
 
     async with asyncio.TaskGroup() as group:
         for user in crowd:
             group.create_task(work(user))
 
 
-async def _try(user: User, due: float) -> None:
+async def _try(user: User, action: Coroutine[None, None, None]) -> None:
     try:
-        await user.turn(due)
+        await action
     except Exception as error:  # noqa: BLE001 - whatever it was, the run reports it and fails
         user._seen.errors.append(f"{type(error).__name__}: {error}")  # noqa: SLF001 - this module's
 
