@@ -41,9 +41,13 @@ TURNS = 5
 TOKENS_PER_TURN = 60
 SPANS_PER_TURN = 20
 TOLERANCE = 0.02
-"""How far the turn, and tracing's part of it, may be from what is recorded."""
+"""How far the turn may be from what is recorded."""
 
-TOLERANCE_ELSEWHERE = 0.10
+TOLERANCE_ADDED = 0.15
+"""The same for tracing's part of it, a small difference of two large counts: where the checkout
+lies, and with it where objects lie in memory, moves a count by a few thousandths."""
+
+TOLERANCE_ELSEWHERE = 0.20
 """The same for tracing's share of the turn, where another build of Python has been recorded."""
 
 LIMIT_SECONDS = 900.0
@@ -124,7 +128,7 @@ def judge(cost: Cost, here: Build, recorded: Sequence[tuple[Build, Cost]]) -> Ve
     if same is not None:
         checks = [
             _check("the traced turn", cost.traced, same.traced, TOLERANCE),
-            _check("what tracing adds", cost.added, same.added, TOLERANCE),
+            _check("what tracing adds", cost.added, same.added, TOLERANCE_ADDED),
         ]
         note = ()
     else:
