@@ -74,6 +74,7 @@ bench: setup-dev ## what it costs, beside the official SDK
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/turns.py 100000
+	$(BIN)/python benchmarks/request.py
 	$(BIN)/python benchmarks/logs.py
 
 overhead: setup-dev ## instructions of a full turn against the recorded ones (RECORD=1: record)
