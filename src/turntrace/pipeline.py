@@ -28,7 +28,7 @@ from turntrace.sample.stage import SampleStage
 from turntrace.settings import Settings, load
 
 if TYPE_CHECKING:
-    from turntrace.export.contract import ExportCounts
+    from turntrace.export.contract import ExportCounts, SpanSink
     from turntrace.record.span_record import AttributeValue
 
 logger = logging.getLogger("turntrace")
@@ -47,7 +47,7 @@ class Telemetry:
         settings: Settings,
         policy: SamplingPolicy | None,
         provider: TracerProvider | None,
-        exporter: OtlpHttpExporter | None,
+        exporter: SpanSink | None,
     ) -> None:
         self.settings = settings
         self.provider = provider

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from turntrace.cli.cleaning import clean
-from turntrace.cli.wording import aligned_duration, dollars, duration, fit, tokens
+from turntrace.cli.wording import aligned_duration, duration, fit
+from turntrace.view.turn_wording import count, dollars
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_small_amounts_keep_their_first_digits(amount: float, said: str) -> None
 
 
 def test_thousands_are_set_apart() -> None:
-    assert tokens(1234567) == "1,234,567"
+    assert count(1234567) == "1,234,567"
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,11 @@ def assert_adds_up(exporter: SpanSink, offered: int) -> None:
     counts = exporter.counts()
     assert counts.offered == offered
     assert offered == (
-        counts.acknowledged + counts.rejected + sum(counts.dropped.values()) + counts.waiting
+        counts.acknowledged
+        + counts.rejected
+        + sum(counts.dropped.values())
+        + counts.handed_over
+        + counts.waiting
     )
 
 
@@ -358,6 +362,20 @@ def test_shutdown_sends_what_waits_and_ends_the_thread(
     assert exporter.counts().dropped == {"shutdown": 3}
     assert_adds_up(exporter, 703)
     assert exporter.shutdown(5.0)
+
+
+def test_what_is_handed_over_is_no_drop_and_the_heir_has_it(
+    make_exporter: MakeExporter, collector: Collector
+) -> None:
+    heir = make_exporter()
+    exporter = make_exporter(schedule_delay_seconds=3600.0)
+    ids = offer_some(exporter, 3)
+    exporter.hand_over(heir)
+    ids += offer_some(exporter, 1)
+    counts = exporter.counts()
+    assert (counts.handed_over, dict(counts.dropped), counts.waiting) == (4, {}, 0)
+    assert heir.force_flush(5.0)
+    assert collector.taken == ids
 
 
 def test_unused_exporter_starts_no_thread_and_has_nothing_to_flush(

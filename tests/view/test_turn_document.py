@@ -407,6 +407,15 @@ def test_every_outcome_word_of_others_is_carried_as_text() -> None:
     assert turn_document(story.spans)["outcome"] == HOSTILE
 
 
+def test_offsets_count_from_the_earliest_of_the_spans_that_stay() -> None:
+    story = Story()
+    story.add("first, seen again later", "", 0, 1)
+    story.add("between", "", 60_000, 1)
+    spans = [*story.spans, replace(story.spans[0], start_ns=story.spans[1].start_ns + 1)]
+    document = turn_document(spans)
+    assert [row["offset_ns"] for row in document["rows"]] == [0, 1]
+
+
 _IDS = st.integers(1, 8).map(lambda number: f"{number:016x}")
 _MOMENTS = st.one_of(st.integers(0, 2**63 - 1), st.integers(START_NS, START_NS + 10**10))
 _VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5))

@@ -23,7 +23,7 @@ def estimate_cost(model: str, usage: TokenUsage, *, provider: str = "") -> float
     """Estimate the US dollars of one model call; None if the model or the usage is unknown.
 
     Prices come from the package ``genai-prices`` (``pip install 'turntrace[prices]'``); the first
-    call loads it (about 0.3 s), a later one costs microseconds.
+    call loads it.
 
     Args:
         model: The model's name; a ``models/`` prefix is ignored.

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turntrace import attributes as keys
 from turntrace.cli.cleaning import clean
-from turntrace.cli.wording import dollars, duration, tokens
+from turntrace.cli.wording import duration
 from turntrace.view import turn_facts
+from turntrace.view.turn_wording import count, dollars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +70,7 @@ class Usage:
         """Say it: ``8,282→364 tok`` and ``$0.00201``."""
         said = []
         if self.input_tokens is not None or self.output_tokens is not None:
-            said.append(f"{tokens(self.input_tokens or 0)}→{tokens(self.output_tokens or 0)} tok")
+            said.append(f"{count(self.input_tokens or 0)}→{count(self.output_tokens or 0)} tok")
         if self.cost_usd is not None:
             said.append(dollars(self.cost_usd))
         return said

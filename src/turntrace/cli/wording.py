@@ -41,20 +41,6 @@ def aligned_duration(nanoseconds: float) -> str:
     return f"{number:>6} {unit:<2}"
 
 
-def tokens(count: float) -> str:
-    """Return a number of tokens with its thousands set apart."""
-    return f"{count:,.0f}"
-
-
-def dollars(amount: float) -> str:
-    """Return an amount of US dollars, small ones with their first digits."""
-    if amount == 0:
-        return "$0"
-    if amount < 0.00001:  # noqa: PLR2004 - nothing would be left of it
-        return "<$0.00001"
-    return f"${amount:,.5f}" if amount < 1 else f"${amount:,.2f}"
-
-
 def _three_digits(number: float) -> str:
     if number < 9.995:  # noqa: PLR2004 - rounds to 10.00
         return f"{number:.2f}"

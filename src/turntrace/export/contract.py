@@ -17,8 +17,9 @@ class ExportCounts:
     """What became of every offered span, at one moment.
 
     ``offered`` is counted on its own, at the door, so that a lost span shows:
-    ``offered == acknowledged + rejected + sum(dropped.values()) + waiting`` whenever no other
-    thread is inside `SpanSink.offer`; what is in its hands counts as offered, nowhere else yet.
+    ``offered == acknowledged + rejected + sum(dropped.values()) + handed_over + waiting`` whenever
+    no other thread is inside `SpanSink.offer`; what is in its hands counts as offered, and nowhere
+    else yet.
     """
 
     offered: int = 0
@@ -32,6 +33,9 @@ class ExportCounts:
 
     dropped: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """Spans given up on our side, by reason: ``queue_full``, ``shutdown``, ``redirect``, ..."""
+
+    handed_over: int = 0
+    """Spans that another sink answers for since (see `SpanSink.hand_over`)."""
 
     waiting: int = 0
     """Spans held in memory, the ones being sent included."""
@@ -65,6 +69,10 @@ class SpanSink(Protocol):
         Returns what the flush returned. Later calls return the same; one that comes while the
         first is under way waits for it, for ``timeout_seconds`` at most, and then returns False.
         """
+        ...
+
+    def hand_over(self, heir: SpanSink) -> None:
+        """Stop at once; ``heir`` gets what waits or still comes, and again what is being sent."""
         ...
 
     def counts(self) -> ExportCounts:

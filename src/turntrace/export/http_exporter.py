@@ -27,15 +27,14 @@ from turntrace.export.sender import Flush, Parcel, Sender
 from turntrace.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from turntrace.export.contract import SpanSink
     from turntrace.record.span_record import AttributeValue, SpanRecord
 
 _LOG: Final = logging.getLogger("turntrace")
 _GOODBYE_SECONDS: Final = 0.1
-_FLUSH_SECONDS: Final = 5.0
-_SHUTDOWN_SECONDS: Final = 2.0
+_HANDED_OVER: Final = "handed_over"
 _MAX_WAIT_SECONDS: Final = 86_400.0
 _DEFAULTS: Final = Settings()
 
@@ -109,7 +108,8 @@ class OtlpHttpExporter:
         self._shutdown_is_under_way.acquire()
         self._shutdown_thread = 0
         self._shutdown_result: bool | None = None
-        self._pass_on: Callable[[SpanRecord], object] = lambda _record: None
+        self._heir: SpanSink | None = None
+        self._end = "shutdown"  # what becomes of a span that is not sent any more
         self._reset()
         _EXPORTERS.add(self)
 
@@ -155,7 +155,8 @@ class OtlpHttpExporter:
         """
         if self._is_closed:
             next(self._late)
-            self._pass_on(record)
+            if self._heir is not None:
+                self._heir.offer(record)
             return
         length = len(self._waiting)
         if length >= self._max_queue_size:
@@ -193,7 +194,7 @@ class OtlpHttpExporter:
 
     def force_flush(self, timeout_seconds: float = 5.0) -> bool:
         """Send what waits, at once (see `SpanSink.force_flush`)."""
-        deadline = time.monotonic() + _bounded(timeout_seconds, _FLUSH_SECONDS)
+        deadline = time.monotonic() + _bounded(timeout_seconds, 5.0)
         with self._books:
             wish = Flush(position=self.settled + len(self._waiting), done=queue.SimpleQueue())
             is_pending = bool(self._waiting)
@@ -212,7 +213,7 @@ class OtlpHttpExporter:
 
     def shutdown(self, timeout_seconds: float = 2.0) -> bool:
         """Flush, then stop for good (see `SpanSink.shutdown`); 0.1 s over the time at most."""
-        wait_seconds = _bounded(timeout_seconds, _SHUTDOWN_SECONDS)
+        wait_seconds = _bounded(timeout_seconds, 2.0)
         if next(self._shutdown_calls) == 0:  # atomic: of all callers, one is the first
             self._shutdown_thread = threading.get_ident()
             try:
@@ -229,9 +230,9 @@ class OtlpHttpExporter:
         return bool(self._shutdown_result)
 
     def hand_over(self, heir: SpanSink) -> None:
-        """Stop at once; ``heir`` gets what waits or still comes, and again what is being sent."""
+        """Stop and leave what is unsent to ``heir`` (see `SpanSink.hand_over`)."""
         with self._books:
-            self._pass_on, self._is_abandoned = heir.offer, True
+            self._heir, self._end, self._is_abandoned = heir, _HANDED_OVER, True
         self.shutdown(0.0)
 
     def _shut_down(self, timeout_seconds: float) -> None:
@@ -254,6 +255,7 @@ class OtlpHttpExporter:
             if self._is_abandoned:
                 self._sweep()
             dropped = self._count_dropped()
+            handed_over = dropped.pop(_HANDED_OVER, 0)
             waiting = len(self._waiting)
             # Counted at the door and read last: a span that got lost in here would show, and one
             # that another thread is handing over at this moment counts as offered.
@@ -262,30 +264,29 @@ class OtlpHttpExporter:
                 acknowledged=self._acknowledged,
                 rejected=self._rejected,
                 dropped=MappingProxyType(dict(dropped)),
+                handed_over=handed_over,
                 waiting=waiting,
             )
 
     def _count_dropped(self) -> Counter[str]:
-        """Return what was dropped, by reason; the caller holds the books."""
-        return +Counter(
-            {
-                **self._dropped,
-                "queue_full": _ticks(self._overflow),
-                "shutdown": self._dropped["shutdown"] + _ticks(self._late),
-            }
-        )
+        """Return what was dropped or handed over, by reason; the caller holds the books."""
+        late = Counter({"queue_full": _ticks(self._overflow), self._end: _ticks(self._late)})
+        return +(self._dropped + late)
 
     def _count_losses(self) -> int:
-        return self._rejected + self._count_dropped().total()
+        dropped = self._count_dropped()
+        return self._rejected + dropped.total() - dropped[_HANDED_OVER]
 
     def _sweep(self) -> int:
         """Give up what waits; the caller holds the books."""
         count = 0
         while self._waiting:
-            self._pass_on(self._waiting.popleft())
+            record = self._waiting.popleft()
+            if self._heir is not None:
+                self._heir.offer(record)
             count += 1
         self.settled += count
-        self._dropped["shutdown"] += count
+        self._dropped[self._end] += count
         return count
 
     def _after_fork_in_child(self) -> None:

@@ -137,10 +137,9 @@ def turn_document(spans: Sequence[StoredSpan], *, unread: int = 0) -> dict[str, 
 
 
 def _place(spans: Sequence[StoredSpan]) -> _Trace:
-    by_id = {
-        span.span_id: span for span in sorted(spans, key=lambda span: (span.start_ns, span.span_id))
-    }
-    ordered = list(by_id.values())
+    latest = {span.span_id: span for span in sorted(spans, key=_begun)}  # of those with one id
+    ordered = sorted(latest.values(), key=_begun)
+    by_id = {span.span_id: span for span in ordered}
     forest = arrange(ordered)
     order: list[str] = []
     depths = dict.fromkeys(forest.roots, 0)
@@ -167,6 +166,10 @@ def _place(spans: Sequence[StoredSpan]) -> _Trace:
         root=by_id[whole[0]] if whole else max((by_id[one] for one in forest.roots), key=_weight),
         lost=frozenset(one for one in forest.orphans if not _is_called(by_id[one])),
     )
+
+
+def _begun(span: StoredSpan) -> tuple[int, str]:
+    return span.start_ns, span.span_id
 
 
 def _is_called(span: StoredSpan) -> bool:

@@ -58,6 +58,7 @@ class _Label(NamedTuple):
     colour: str
     is_flow: bool = False
     is_name: bool = False
+    is_gap: bool = False
     """Whether the words are the name of a span, which is set in the font of code."""
 
 
@@ -165,6 +166,7 @@ def _part(label: _Label, amount: Amount, span_id: str | None) -> dict[str, Any]:
         "kind": label.colour,
         "is_flow": label.is_flow,
         "is_name": label.is_name,
+        "is_gap": label.is_gap,
         "amount": amount,
         "span_id": span_id,
     }
@@ -172,7 +174,7 @@ def _part(label: _Label, amount: Amount, span_id: str | None) -> dict[str, Any]:
 
 def _label(segment: Segment, spans: Mapping[str, Waited]) -> _Label:
     if segment.span_id is None:
-        return _Label("between spans, where nothing was recorded", STEP.colour)
+        return _Label("between spans, where nothing was recorded", STEP.colour, is_gap=True)
     span = spans[segment.span_id]
     if span.tag is MODEL:
         words = "streaming the answer" if segment.is_flow else "waiting for the model"

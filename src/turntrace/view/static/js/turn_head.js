@@ -83,7 +83,7 @@ function drawStats(turn) {
 function drawWhere(turn, go) {
   const parts = turn.where.parts.map((part) => {
     const words = make("span", { class: part.is_name ? "words code" : "words" }, visible(part.words));
-    const look = part.is_flow ? " comb" : part.words === GAP_WORDS ? " gap" : "";
+    const look = part.is_flow ? " comb" : part.is_gap ? " gap" : "";
     const button = make("button", { type: "button", "data-kind": part.kind, disabled: !part.span_id },
       make("i", { class: `swatch${look}` }), words, make("b", {}, ...amount(part.amount)));
     if (part.span_id) button.addEventListener("click", () => go(part.span_id));
