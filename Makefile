@@ -33,10 +33,12 @@ $(VENV)/app.stamp: $(BIN)/uv requirements/app.txt pyproject.toml reference/renov
 $(VENV)/front-end.stamp: $(BIN)/uv requirements/vendor.py requirements/npm/package.json requirements/npm/package-lock.json
 	@$(BIN)/python requirements/vendor.py && touch $@
 
-$(VENV)/dev.stamp: $(VENV)/app.stamp requirements/dev.txt requirements/sqlalchemy20.txt
+$(VENV)/dev.stamp: $(VENV)/app.stamp requirements/dev.txt requirements/sqlalchemy20.txt requirements/otel_sqlalchemy.txt
 	$(UV) pip install -q --python $(BIN)/python --compile-bytecode --require-hashes -r requirements/dev.txt
 	$(UV) pip install -q --python $(BIN)/python --compile-bytecode --require-hashes \
 	  --target $(VENV)/sqlalchemy20 -r requirements/sqlalchemy20.txt
+	$(UV) pip install -q --python $(BIN)/python --compile-bytecode --require-hashes \
+	  --target $(VENV)/otel_sqlalchemy -r requirements/otel_sqlalchemy.txt
 	@touch $@
 
 setup: $(VENV)/app.stamp $(VENV)/front-end.stamp ## what running needs, in .venv
@@ -71,6 +73,9 @@ test: setup-dev ## the whole suite
 
 bench: setup-dev ## what it costs, beside the official SDK
 	$(BIN)/python benchmarks/span.py
+	$(BIN)/python benchmarks/guard.py
+	$(BIN)/python benchmarks/statements.py
+	$(BIN)/python benchmarks/record_format.py
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/turns.py 100000
@@ -83,13 +88,15 @@ overhead: setup-dev ## instructions of a full turn against the recorded ones (RE
 load: setup-dev ## the backend under load, tracing off and on (ARGS=--quick, ARGS=--memory)
 	$(BIN)/python benchmarks/load.py $(ARGS)
 
-docs: setup-dev ## write docs/reference/environment.md anew
+docs: setup-dev ## write anew the pages of docs/reference that say what the code says
 	$(BIN)/python -m turntrace.cli.settings_table > docs/reference/environment.md
+	$(BIN)/python -m turntrace.cli.attributes_table > docs/reference/attributes.md
 
 requirements: $(BIN)/uv ## pin anew what pyproject.toml and requirements/*.in ask for
 	$(UV) pip compile $(LIMITED) --no-emit-package turntrace --upgrade reference/renovation/pyproject.toml -o requirements/app.txt
 	$(UV) pip compile $(LIMITED) --upgrade requirements/dev.in -o requirements/dev.txt
 	$(UV) pip compile $(LIMITED) --upgrade requirements/sqlalchemy20.in -o requirements/sqlalchemy20.txt
+	$(UV) pip compile $(LIMITED) --upgrade requirements/otel_sqlalchemy.in -o requirements/otel_sqlalchemy.txt
 	$(UV) pip compile $(LIMITED) --upgrade requirements/uv.in -o requirements/uv.txt
 
 clean: ## forget the environment and what was made here

@@ -78,7 +78,10 @@ def test_a_span_travels_through_every_stage_to_the_receiver(
         "session.id": "s1",
         "turntrace.turn.outcome": "ok",
         "turntrace.sampling.reason": "baseline",
+        "prompt.length": "",  # a number
+        "turntrace.withheld.keys": "",  # a list
     }
+    assert b"withheld" not in whole.SerializeToString().replace(b"turntrace.withheld.keys", b"")
     counts = telemetry.export_counts()
     assert counts is not None
     assert (counts.offered, counts.acknowledged) == (1, 1)

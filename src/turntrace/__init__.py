@@ -26,6 +26,7 @@ from turntrace.conversation import (
     turn,
 )
 from turntrace.errors import ConfigurationError, MissingLibraryError, TurntraceError
+from turntrace.guard.exceptions import register_content_free
 from turntrace.instrument import instrument, uninstrument
 from turntrace.logs import (
     TraceContextFilter,
@@ -35,6 +36,7 @@ from turntrace.logs import (
     trace_logging,
 )
 from turntrace.pipeline import Telemetry, configure
+from turntrace.registry import register_attributes
 from turntrace.sample.rules import SamplingPolicy
 from turntrace.socket_events import trace_connection, trace_disconnect, trace_socket_event
 
@@ -58,6 +60,8 @@ __all__ = [
     "get_trace_context",
     "instrument",
     "record_token_usage",
+    "register_attributes",
+    "register_content_free",
     "rules",
     "start_ai_stream_span",
     "trace_ai_call",

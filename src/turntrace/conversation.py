@@ -10,19 +10,23 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from turntrace import attributes as keys
+from turntrace.call_sites import origins
 from turntrace.failsafe import Guarded
 from turntrace.literals import is_literal
 from turntrace.record.context import get_current
 from turntrace.record.local_trace import current_local_trace
 from turntrace.record.running_turn import RunningTurn
 from turntrace.record.scope import SpanScope
+from turntrace.record.span import Span
 from turntrace.record.turn_summary import current_turn
+from turntrace.registry import KNOWN
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from opentelemetry.context import Context
 
+    from turntrace.call_sites import Origin
     from turntrace.record.span_record import AttributeValue
 
 _SCOPE = "turntrace.conversation"
@@ -39,24 +43,32 @@ _IDENTIFIER = re.compile(r"[\w.:/@+-]{1,128}", re.ASCII)
 class Turn(SpanScope[RunningTurn]):
     """What ``turn`` returns."""
 
-    __slots__ = ("_attributes", "_name")
+    __slots__ = ("_attributes", "_name", "_origins")
 
-    def __init__(self, name: str, attributes: dict[str, AttributeValue]) -> None:
+    def __init__(
+        self,
+        name: str,
+        attributes: dict[str, AttributeValue],
+        origins: dict[str, Origin] | None = None,
+    ) -> None:
         super().__init__()
         self._name = name
         self._attributes = attributes
+        self._origins = origins
 
     def _start(self) -> tuple[trace.Span, RunningTurn]:
         span = trace.get_tracer(_SCOPE).start_span(
             self._name, kind=SpanKind.INTERNAL, attributes=self._attributes or None
         )
+        if isinstance(span, Span):
+            span.origins = self._origins
         return span, RunningTurn(span)
 
     def _stop(self, state: RunningTurn, error: BaseException | None) -> None:
         state.end(error)
 
     def _again(self) -> Turn:
-        return Turn(self._name, self._attributes)
+        return Turn(self._name, self._attributes, self._origins)
 
 
 def turn(name: str, **attributes: AttributeValue) -> Turn:
@@ -68,14 +80,19 @@ def turn(name: str, **attributes: AttributeValue) -> Turn:
     Args:
         name: A constant in the calling code (see ``turntrace.literals``), up to 128 characters;
             any other name might hold what a user typed, so ``turn`` stands instead.
-        attributes: Attributes of the span; keys that turntrace does not know are withheld.
+        attributes: Attributes of the span. Under keys of the app's own numbers, booleans and enum
+            members leave; text only if ``register_attributes`` declared its shape.
 
     Example:
         >>> with turn("nightly summary"):
         ...     pass
     """
     caller = sys._getframe(1)  # noqa: SLF001 - inspect.stack() reads source files
-    return Turn(name if _is_constant(name, caller) else _UNNAMED, _own_keys(attributes))
+    return Turn(
+        name if _is_constant(name, caller) else _UNNAMED,
+        _own_keys(attributes),
+        origins(attributes, KNOWN, caller),
+    )
 
 
 def is_turn_name(name: str) -> bool:
@@ -122,7 +139,8 @@ def bind(
     values.update({key: value for key, value in known.items() if value is not None})
     local_trace = current_local_trace()
     if local_trace is not None:
-        local_trace.bind(values)
+        caller = sys._getframe(1)  # noqa: SLF001 - inspect.stack() reads source files
+        local_trace.bind(values, origins(attributes, KNOWN, caller))
         return
     span = trace.get_current_span()
     if span.is_recording():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING
+
+from turntrace.type_names import WITHHELD, safe_type
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -12,6 +15,7 @@ logger = logging.getLogger("turntrace")
 
 _seen: dict[tuple[str, type[BaseException]], int] = {}
 _MAX_PLACES = 1000
+_FILE = re.compile(r"[\w./\\:+@-]{1,1024}\.pyc?", re.ASCII)
 
 
 def swallowed(place: str, error: BaseException) -> None:
@@ -28,14 +32,20 @@ def swallowed(place: str, error: BaseException) -> None:
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
-        line = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown line"
+        line = _place(trace) if trace else "unknown line"
         logger.warning(
             "turntrace: %s failed with %s at %s; the app is not affected, this part of the trace"
             " is missing. Said once per kind; please report it.",
             place,
-            type(error).__qualname__,
+            safe_type(type(error)),
             line,
         )
+
+
+def _place(trace: TracebackType) -> str:
+    """Return file and line; whoever compiles code may call its file anything."""
+    name = trace.tb_frame.f_code.co_filename
+    return f"{name if _FILE.fullmatch(name) else WITHHELD}:{trace.tb_lineno}"
 
 
 def failures() -> dict[str, int]:

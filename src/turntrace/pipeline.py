@@ -18,11 +18,16 @@ from opentelemetry import trace as trace_api
 from turntrace import attributes as keys
 from turntrace.errors import ConfigurationError
 from turntrace.export.http_exporter import OtlpHttpExporter
+from turntrace.failsafe import Guarded
+from turntrace.guard import propagation
+from turntrace.guard.exceptions import ExceptionDescriber, content_free
 from turntrace.guard.schema import Schema
 from turntrace.guard.stage import GuardStage
 from turntrace.instrument import switch, uninstrument
+from turntrace.instrument.http_client import deny_hosts
 from turntrace.instrument.socketio.server import use_token_events
 from turntrace.record import Resource, TracerProvider
+from turntrace.registry import register_attributes
 from turntrace.sample.rules import SamplingPolicy
 from turntrace.sample.stage import SampleStage
 from turntrace.settings import Settings, load
@@ -162,6 +167,7 @@ def _start(
         telemetry = Telemetry(settings, policy, None, None)
         if provider is not None:
             provider.switch_off()
+            propagation.remove()
     if before is not None:
         before.give_way_to(telemetry)
     return telemetry
@@ -202,7 +208,7 @@ def _build(
     exporter = OtlpHttpExporter(
         endpoint=settings.traces_url,
         headers=settings.headers,
-        resource={k: v for k, v in resource.attributes.items() if k in schema.resource_keys},
+        resource={k: v for k, v in resource.attributes.items() if schema.has_resource_key(k)},
         timeout_seconds=settings.timeout_seconds,
         compression=settings.compression,
         max_queue_size=settings.max_queue_size,
@@ -220,8 +226,25 @@ def _build(
     use_token_events(settings.token_events)
     provider.force_flush_stages = telemetry.force_flush
     provider.shutdown_stages = telemetry.shutdown
+    _guard_the_rest(settings, provider)
     atexit.register(telemetry.shutdown)
     return telemetry
+
+
+def _guard_the_rest(settings: Settings, provider: TracerProvider) -> None:
+    """Guard what leaves by other ways than spans that ended: exceptions, outgoing headers."""
+    messages = content_free if settings.exception_messages == "safe" else None
+    provider.describe_exception = ExceptionDescriber(messages)
+    propagation.install()
+    with Guarded("the denied hosts"):
+        deny_hosts(settings.denied_hosts)
+    own = [key for key in settings.attributes if key in keys.KEYS]
+    if own:
+        logger.warning(
+            "turntrace: TURNTRACE_ATTRIBUTES names %s, whose shapes are fixed; the rest is used",
+            ", ".join(own),
+        )
+    register_attributes({k: v for k, v in settings.attributes.items() if k not in own})
 
 
 def _refuse_other(

@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from turntrace import attribute_setting
 from turntrace import setting_kinds as kinds
 from turntrace.errors import ConfigurationError
 from turntrace.setting_kinds import Kind, UnusableError
@@ -168,6 +169,24 @@ class Settings:
         "TURNTRACE_TOKEN_EVENTS",
         kinds.patterns(),
         "patterns of emitted Socket.IO events that are counted on the turn, not spanned",
+    )
+    attributes: dict[str, object] = _setting(
+        {},
+        "TURNTRACE_ATTRIBUTES",
+        attribute_setting.attributes(),
+        "the app's own attributes that may leave, each with the shape of its values",
+    )
+    exception_messages: str = _setting(
+        "off",
+        "TURNTRACE_EXCEPTION_MESSAGES",
+        kinds.choice("off", "safe"),
+        "safe: messages of exception types that were registered as content-free leave",
+    )
+    denied_hosts: tuple[str, ...] = _setting(
+        (),
+        "TURNTRACE_DENIED_HOSTS",
+        attribute_setting.hosts(),
+        "hosts that outgoing requests carry no trace context to",
     )
     log_level: str = _setting(
         "",

@@ -24,20 +24,6 @@ OTHER = "*"
 
 CONNECTION, RECEIVE, DISCONNECT = "connection", "receive", "disconnect"
 
-REASONS = frozenset(
-    {
-        "client disconnect",
-        "server disconnect",
-        "ping timeout",
-        "transport close",
-        "transport error",
-        "unknown",
-    }
-)
-"""The values of ``socket.disconnect_reason``: python-socketio's own and those of the protocol."""
-
-TRANSPORTS = frozenset({"websocket", "polling", "webtransport"})
-
 MADE_KEY = otel_context.create_key("turntrace-socket-span")
 """In the context of a Socket.IO span: what it is of, so that nobody makes it twice."""
 
@@ -77,7 +63,7 @@ def connection_facts(namespace: str, transport: str | None) -> dict[str, Any]:
         keys.MESSAGING_SYSTEM: keys.SOCKETIO_SYSTEM,
         keys.MESSAGING_DESTINATION_NAME: namespace,
     }
-    if isinstance(transport, str) and transport in TRANSPORTS:
+    if isinstance(transport, str) and transport in keys.TRANSPORTS:
         values[keys.SOCKET_TRANSPORT] = transport
     return values
 
@@ -152,7 +138,7 @@ def start_disconnect(
     values = {**facts, keys.MESSAGING_OPERATION: DISCONNECT}
     if sid is not None:
         values[keys.SOCKET_ID] = sid
-    if isinstance(reason, str) and reason in REASONS:
+    if isinstance(reason, str) and reason in keys.DISCONNECT_REASONS:
         values[keys.SOCKET_DISCONNECT_REASON] = reason
     return trace.get_tracer(SCOPE).start_span(
         "socket.io disconnect",

@@ -73,6 +73,10 @@ async def test_an_app_without_a_line_is_traced_as_one_with_two_lines(tmp_path: P
             server.get("/ask")
             await _talk(server.url)
             collector.wait_until(partial(_is_all_there, collector))
+        # Two workers send at two times: the last spans of one may come after the other's.
+        sizes = [len(collector.names()) for collector, _ in talks]
+        for collector, _ in talks:
+            collector.wait_until(lambda seen=collector: len(seen.names()) >= max(sizes))
     without, with_two_lines = (collector.trees() for collector, _ in talks)
     assert without == with_two_lines
     assert sum("chat" in line for tree in without for line in tree) == 2

@@ -8,11 +8,14 @@ import aiohttp
 import aiohttp.web
 import httpx
 import pytest
-from opentelemetry import baggage, context
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry import baggage, context, propagate, trace
+from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
 
 import turntrace
+from turntrace.errors import ConfigurationError
 from turntrace.export import otlp
+from turntrace.instrument import http_client
+from turntrace.outgoing import HostPatterns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -29,10 +32,11 @@ def _instrumented() -> Iterator[None]:
     turntrace.instrument("httpx", "aiohttp")
     yield
     turntrace.uninstrument()
+    http_client.deny_hosts([])
 
 
 class Local:
-    """A server that answers with the status its path asks for and keeps the headers it got."""
+    """Answers with the status its path asks for, redirects to ``to``, keeps the headers it got."""
 
     def __init__(self) -> None:
         self.headers: list[dict[str, str]] = []
@@ -40,7 +44,12 @@ class Local:
 
     async def answer(self, request: aiohttp.web.Request) -> aiohttp.web.Response:
         self.headers.append({name.lower(): value for name, value in request.headers.items()})
-        return aiohttp.web.Response(status=int(request.match_info["status"]), text="answer")
+        to = request.query.get("to")
+        return aiohttp.web.Response(
+            status=int(request.match_info["status"]),
+            text="answer",
+            headers={"Location": to} if to else {},
+        )
 
 
 @pytest.fixture
@@ -57,7 +66,7 @@ async def local() -> AsyncIterator[Local]:
 
 
 async def with_httpx(url: str, headers: dict[str, str] | None = None) -> int:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(follow_redirects=True) as client:
         return (await client.post(url, headers=headers, content=CANARY)).status_code
 
 
@@ -108,6 +117,137 @@ async def test_baggage_never_leaves(recorded: Recorded, local: Local, send: Send
         context.detach(token)
     assert "traceparent" in local.headers[0]
     assert CANARY not in repr(local.headers)
+
+
+async def test_a_trace_state_that_others_wrote_never_leaves(
+    recorded: Recorded, local: Local, send: Send
+) -> None:
+    state = TraceState([("vendor", CANARY), ("ot", "th:8")])
+    remote = trace.NonRecordingSpan(
+        SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1), trace_state=state)
+    )
+    # The span of somebody else's provider carries on what came in.
+    with trace.use_span(remote):
+        await send(f"http://{local.address}/200/")
+    assert "traceparent" in local.headers[0]
+    assert CANARY not in repr(local.headers)
+
+
+async def test_a_propagator_that_fails_costs_neither_the_call_nor_its_span(
+    recorded: Recorded, local: Local, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(CANARY)
+
+    monkeypatch.setattr(propagate.get_global_textmap(), "inject", fail)
+    with recorded.provider.get_tracer("turntrace.test").start_as_current_span("work"):
+        assert await send(f"http://{local.address}/200/") == 200
+    assert len(recorded.children("work")) == 1
+
+
+async def test_a_denied_host_gets_no_context_but_its_call_a_span(
+    recorded: Recorded, local: Local, send: Send
+) -> None:
+    http_client.deny_hosts(["127.0.0.1"])
+    with recorded.provider.get_tracer("turntrace.test").start_as_current_span("work"):
+        assert await send(f"http://{local.address}/200/", {"X-Mine": "kept"}) == 200
+    assert "traceparent" not in local.headers[0]
+    assert local.headers[0]["x-mine"] == "kept"
+    assert [span.name for span in recorded.children("work")] == ["POST 127.0.0.1"]
+
+
+async def test_denying_replaces_what_was_denied_before(
+    recorded: Recorded, local: Local, send: Send
+) -> None:
+    http_client.deny_hosts(["127.0.0.1"])
+    http_client.deny_hosts(["example.com"])
+    with recorded.provider.get_tracer("turntrace.test").start_as_current_span("work"):
+        await send(f"http://{local.address}/200/")
+    assert "traceparent" in local.headers[0]
+
+
+@pytest.mark.parametrize(
+    ("denied", "received"),
+    [([], [True, True]), (["localhost"], [True, False]), (["127.0.0.1"], [False, False])],
+)
+async def test_a_redirect_takes_no_context_to_a_denied_host(
+    recorded: Recorded, local: Local, send: Send, denied: list[str], received: list[bool]
+) -> None:
+    http_client.deny_hosts(denied)
+    to = f"http://localhost:{local.address.split(':')[1]}/200/"
+    with recorded.provider.get_tracer("turntrace.test").start_as_current_span("work"):
+        status = await send(f"http://{local.address}/307/?to={to}", {"X-Mine": "kept"})
+    assert status == 200
+    assert ["traceparent" in headers for headers in local.headers] == received
+    assert [headers["x-mine"] for headers in local.headers] == ["kept", "kept"]
+
+
+async def test_a_header_of_the_app_s_own_reaches_a_denied_host(
+    recorded: Recorded, local: Local, send: Send
+) -> None:
+    http_client.deny_hosts(["localhost"])
+    theirs = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    denied = f"http://localhost:{local.address.split(':')[1]}/"
+    with recorded.provider.get_tracer("turntrace.test").start_as_current_span("work"):
+        await send(f"http://{local.address}/200/")
+        await send(f"http://{local.address}/307/?to={denied}200/", {"traceparent": theirs})
+        await send(f"{denied}200/", {"traceparent": theirs})
+    assert [headers.get("traceparent") == theirs for headers in local.headers] == [
+        False,
+        False,  # a host that is not denied: ours stands in its place
+        False,  # and was taken out again
+        True,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "host"),
+    [
+        ("api.example.com", "api.example.com"),
+        ("API.example.com.", "api.EXAMPLE.com"),
+        ("api.example.com", "api.example.com."),
+        ("api.example.com:8443", "api.example.com"),
+        ("https://user@api.example.com:443/v1?x=1", "api.example.com"),
+        (" *.example.com ", "a.b.example.com"),
+        ("::1", "::1"),
+        ("[::1]:8080", "::1"),
+        ("0:0:0:0:0:0:0:1", "[::1]"),
+        ("10.0.0.1:80", "10.0.0.1"),
+        ("münchen.example", "xn--mnchen-3ya.example"),
+        ("xn--mnchen-3ya.example", "münchen.example"),
+        ("my_service", "my_service"),
+        ("*", "anything.example"),
+    ],
+)
+def test_a_pattern_matches_a_host_however_it_is_written(pattern: str, host: str) -> None:
+    assert HostPatterns([pattern]).match(host)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "host"),
+    [
+        ("example.com", "api.example.com"),
+        ("*.example.com", "example.com"),
+        ("*.example.com", "badexample.com"),
+        ("example.com", "example.com.evil.example"),
+        ("example.com", None),
+        ("::1", "::2"),
+        ("::1", "not:an:address"),
+    ],
+)
+def test_a_pattern_matches_no_other_host(pattern: str, host: str | None) -> None:
+    assert not HostPatterns([pattern]).match(host)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["", "*.", "two words", "*example.com", "a.*.com", ":::", "https://"]
+)
+def test_what_is_no_host_is_refused_and_nothing_changes(pattern: str) -> None:
+    http_client.deny_hosts(["example.com"])
+    before = http_client._denied
+    with pytest.raises(ConfigurationError, match="is no host"):
+        http_client.deny_hosts(["example.org", pattern])
+    assert http_client._denied is before
 
 
 async def test_outside_a_trace_nothing_is_made_or_sent(

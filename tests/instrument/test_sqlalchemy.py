@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +24,6 @@ from turntrace import attributes as keys
 from turntrace.conversation import turn
 from turntrace.export import otlp
 from turntrace.instrument import sqlalchemy as instrumentation
-from turntrace.instrument.sqlalchemy import describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,57 +170,6 @@ def test_literal_binds_are_never_in_the_record(engine: Engine, recorded: Recorde
     assert b"4111" not in otlp.encode_request(otlp.Resource({}), recorded.spans)
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        f"SET ROLE {CANARY}",
-        f"SET app.current_user TO {CANARY}",
-        f"PRAGMA key = {CANARY}",
-        f"CALL greet({CANARY})",
-        f"CREATE USER {CANARY}",
-        f"GRANT SELECT ON t TO {CANARY}",
-        f"LISTEN {CANARY}",
-        f"{CANARY} is not SQL at all",
-        f"SELECT 'a' FROM {CANARY}",
-        f'SELECT "a\\" FROM {CANARY}" FROM t',
-        f"SELECT $tag$ FROM {CANARY} $tag$ FROM t",
-        f"SELECT E'\\' FROM {CANARY}' FROM t",
-        f"SELECT id FROM t # {CANARY}",
-        f"SELECT q'[ FROM {CANARY} ]' FROM t",
-        f"SELECT @{CANARY} FROM t",
-        f"EXPLAIN SELECT id FROM t WHERE x = '{CANARY}'",
-    ],
-)
-def test_description_of_a_statement_of_any_dialect_holds_no_value(statement: str) -> None:
-    assert CANARY not in repr(describe(statement, "mysql"))
-
-
-@pytest.mark.parametrize(
-    ("statement", "is_shown"),
-    [
-        ("SELECT a FROM t WHERE b = ? AND c IN (?, ?) LIMIT ? OFFSET ?", True),
-        ("SELECT a FROM t WHERE b = %s AND c = %(c)s", True),
-        ("SELECT a FROM t WHERE b = $1::VARCHAR AND c = :c", True),
-        ("INSERT INTO t (a, b) VALUES (?, ?) RETURNING id", True),
-        ("UPDATE t SET a=a + ?, b=(a - ?) / ? WHERE c <> ?", True),
-        ("SAVEPOINT sa_savepoint_1", True),
-        ("SELECT a FROM t LIMIT 10", False),
-        ("SELECT a FROM t WHERE b = 1e5", False),
-        ("SELECT a FROM t WHERE b = 'x'", False),
-        ('SELECT a FROM t WHERE b = "x"', False),
-        ("SELECT a FROM t -- why", False),
-        ("SELECT a FROM t /* why */", False),
-        ("SELECT a FROM t WHERE b = $x$y$x$", False),
-        ("SELECT a FROM t # why", False),
-        ("SELECT a FROM t WHERE b = 0x41", False),
-    ],
-)
-def test_text_is_shown_only_if_nothing_in_it_can_be_a_value(statement: str, is_shown: bool) -> None:
-    values = describe(statement, "postgresql").attributes
-    assert (values.get(keys.DB_QUERY_TEXT) == statement) is is_shown
-    assert (keys.DB_STATEMENT in values) is is_shown
-
-
 def test_failed_statement_has_the_error_s_type_and_not_its_text(
     engine: Engine, recorded: Recorded
 ) -> None:
@@ -236,6 +183,18 @@ def test_failed_statement_has_the_error_s_type_and_not_its_text(
     assert constraint.status_code == trace.StatusCode.ERROR.value
     assert constraint.attributes[keys.ERROR_TYPE] == "sqlite3.IntegrityError"
     assert unknown.attributes[keys.ERROR_TYPE] == "sqlite3.OperationalError"
+    assert_no_canary(recorded)
+
+
+def test_failed_statement_has_no_text_for_what_a_user_typed_may_read_like_names(
+    engine: Engine, recorded: Recorded
+) -> None:
+    typed = f"{CANARY} is what I typed"
+    with engine.connect() as connection, pytest.raises(sa.exc.OperationalError):
+        connection.execute(sa.text(f"SELECT id FROM styles WHERE name = {typed}"))
+    (span,) = recorded.spans
+    assert span.attributes[keys.DB_QUERY_SUMMARY] == "SELECT styles"
+    assert not {keys.DB_QUERY_TEXT, keys.DB_STATEMENT} & span.attributes.keys()
     assert_no_canary(recorded)
 
 
@@ -401,55 +360,6 @@ def test_statement_that_another_listener_refuses_leaves_no_open_span(
         with engine.connect() as connection, pytest.raises(LookupError):
             connection.execute(sa.select(Style))
         assert list(root.local_trace.open_spans) == [root.span_id]
-
-
-AWKWARD = {
-    "words": "SELECT " + "a " * 50_000,
-    "one word": "SELECT " + "a" * 100_000,
-    "first word": "a" * 100_000,
-    "spaces": "SELECT" + " " * 100_000 + "'",
-    "leading spaces": " " * 100_000 + "'",
-    "spaces after FROM": "SELECT a FROM" + " " * 100_000 + "'",
-    "many FROM": "SELECT " + "FROM " * 20_000 + "1",
-    "FROM and numbers": "SELECT " + "FROM 1a" * 14_000,
-    "FROM and a long number": "SELECT FROM 1" + "a" * 100_000,
-    "FROM IF NOT EXISTS": "FROM IF NOT EXISTS " * 5_000 + "1",
-    "IF and spaces": "FROM IF" + " " * 50_000 + "NOT" + " " * 50_000 + "1",
-    "placeholders": "INSERT INTO t VALUES (" + "?, " * 33_000 + "?)",
-    "pyformat": "SELECT " + "%(a)s, " * 14_000 + "'",
-    "named": "SELECT " + ":a, " * 25_000 + "'",
-    "dollars": "SELECT " + "$1, " * 25_000 + "'",
-    "colons": "SELECT " + ":" * 100_000,
-    "percents": "SELECT " + "%" * 100_000,
-    "minus": "SELECT " + "- " * 50_000,
-    "quotes": "SELECT " + "''" * 50_000,
-    "double quotes": "SELECT " + '""' * 50_000 + " FROM t",
-    "backticks": "SELECT " + "`a`." * 25_000,
-    "open brackets": "SELECT " + "[" * 100_000,
-    "a value": "SELECT '" + "a" * 100_000 + "' FROM t",
-    "dots": "SELECT a FROM " + "a." * 50_000 + "1",
-    "slashes": "SELECT " + "/" * 100_000,
-}
-
-
-@pytest.mark.parametrize("text", AWKWARD.values(), ids=AWKWARD.keys())
-def test_statement_of_100_kilobytes_takes_less_than_a_tenth_of_a_second(text: str) -> None:
-    took = []
-    for attempt in range(3):  # the machine may be busy once, not three times
-        started = time.thread_time()
-        describe(text + " " * attempt, "sqlite")
-        took.append(time.thread_time() - started)
-    assert min(took) < 0.1
-
-
-def test_memory_of_statements_is_bounded() -> None:
-    instrumentation._remembered.cache_clear()
-    for number in range(5_000):
-        describe(f"SELECT {'a' * 4_000} FROM t{number}", "sqlite")
-        if number < 100:
-            describe(f"SELECT '{'a' * 100_000}' FROM t{number}", "sqlite")
-    limits = instrumentation._remembered.cache_parameters()
-    assert instrumentation._remembered.cache_info().currsize <= limits["maxsize"] <= 1000
 
 
 def test_uninstrument_stops_and_instrument_starts_again(engine: Engine, recorded: Recorded) -> None:

@@ -1,20 +1,21 @@
-"""What may leave: which keys with what kind of value, which names, which scopes."""
+"""What may leave: which keys in which shapes, which names, which scopes."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from turntrace import attributes as keys
-from turntrace.attributes import KEYS, KINDS, Kind, Vocabulary, keys_of
+from turntrace import registry
+from turntrace.attributes import GUARDS_OWN, KEYS, Vocabulary, keys_of
 from turntrace.conversation import is_turn_name
+from turntrace.record.event import EVENT_NAMES
 from turntrace.record.span_record import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
-MAX_TEXT_LENGTH = 2048
-"""Characters of a text value that leave; statements are the longest that do."""
+    from turntrace.shapes import Shape
 
 WITHHELD_NAME = "(name withheld)"
 """Stands for the name of a span, event or scope whose maker we cannot vouch for."""
@@ -22,52 +23,69 @@ WITHHELD_NAME = "(name withheld)"
 OWN_SCOPE = "turntrace"
 TURN_SCOPE = "turntrace.conversation"
 
-OURS_ALONE = keys.STATEMENTS
-"""Keys that only our own instrumentations may set."""
-
-TYPE_NAMES = frozenset({keys.ERROR_TYPE, keys.EXCEPTION_TYPE})
-"""Keys whose value is the name of a type, or a status code."""
-
-_TYPES = {
-    Kind.TEXT: frozenset({str}),
-    Kind.NUMBER: frozenset({int, float}),
-    Kind.FLAG: frozenset({bool}),
-}
+NEVER_RESOURCE = frozenset({"process.command", "process.command_args", "process.command_line"})
+"""Resource attributes that hold whatever stood on the command line."""
 
 # An operation, and one word it is about.
 _NAME = re.compile(
     r"(?:socket\.io (?:connect |emit )?|[a-z_]{1,32} |[A-Z]{1,16} )?[\w*./:,{}()@+-]{1,128}",
     re.ASCII,
 )
-_TYPE_NAME = re.compile(r"[A-Za-z_][\w.<>]{0,255}|\d{3}", re.ASCII)
+_OPERATION = re.compile(r"[A-Z]{2,16}|[a-z][a-z_]{2,31}", re.ASCII)
 _SCOPE_NAME = re.compile(r"[A-Za-z_][\w.-]{0,127}", re.ASCII)
 _SCOPE_VERSION = re.compile(r"[\w.+!-]{0,64}", re.ASCII)
 _SCHEMA_URL = re.compile(r"https://opentelemetry\.io/schemas/[\d.]{1,16}", re.ASCII)
 
+_REDIS_COMMANDS = (
+    *("GET", "SET", "SETEX", "SETNX", "MGET", "MSET", "DEL", "UNLINK", "EXISTS", "EXPIRE", "TTL"),
+    *("INCR", "INCRBY", "DECR", "HGET", "HSET", "HDEL", "HGETALL", "HMGET", "HINCRBY", "KEYS"),
+    *("LPUSH", "RPUSH", "LPOP", "RPOP", "BLPOP", "LRANGE", "LLEN", "SADD", "SREM", "SMEMBERS"),
+    *("ZADD", "ZREM", "ZRANGE", "ZRANGEBYSCORE", "PUBLISH", "SUBSCRIBE", "XADD", "XREAD"),
+    *("XREADGROUP", "XACK", "EVAL", "EVALSHA", "SCAN", "PING", "MULTI", "EXEC", "PIPELINE"),
+)
+
+_OPERATIONS = frozenset(
+    {
+        *keys.HTTP_METHODS,
+        *("HTTP", "SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "WITH", "PRAGMA"),
+        *("CREATE", "ALTER", "DROP", "TRUNCATE", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT"),
+        *("RELEASE", "connect"),
+        *_REDIS_COMMANDS,
+        *("chat", "text_completion", "generate_content", "embeddings", "retrieval"),
+        *("execute_tool", "invoke_agent", "create_agent", "invoke_workflow"),
+    }
+)
+"""First words of names that other instrumentations give by the semantic conventions."""
+
 
 class Schema:
-    """The allow-list as the guard asks it; immutable once built, so shared without a lock."""
+    """The allow-list as the guard asks it; what an app registers later belongs to it too."""
 
-    __slots__ = ("event_names", "kinds", "resource_keys", "types")
+    __slots__ = ("_resource_keys", "shapes", "silent")
 
     def __init__(
         self, *, vocabulary: Vocabulary = Vocabulary.BOTH, resource_keys: Iterable[str] = ()
     ) -> None:
-        allowed = keys_of(vocabulary) - {keys.SAMPLING_REASON}
-        self.kinds: dict[str, Kind] = {key: KINDS[key] for key in KEYS if key in allowed}
-        """Attribute keys that may leave, each with the kind its value must be of."""
-        self.types: dict[str, frozenset[type]] = {
-            key: _TYPES[kind]
-            for key, kind in self.kinds.items()
-            if key not in TYPE_NAMES and key not in OURS_ALONE
-        }
-        """The same for those without a rule of their own, as the types that need no second look."""
-        self.event_names = frozenset({"exception", "agent.recursion_limit_hit"})
-        """Names of events that may leave."""
-        self.resource_keys = frozenset(
-            key.name for key in KEYS.values() if key.layer == "resource"
-        ) | frozenset(resource_keys)
-        """Keys of the resource that may leave: ours, and those the operator set."""
+        allowed = keys_of(vocabulary)
+        spans = {key for key, known in KEYS.items() if known.layer != "resource"} - GUARDS_OWN
+        self.shapes: dict[str, Shape] = {key: KEYS[key].shape for key in spans & allowed}
+        """Attribute keys of ours that may leave, each with the shape of its values."""
+        self.silent = frozenset(KEYS) - frozenset(self.shapes)
+        """Keys that are left out without a word: of the other vocabulary, or the guard's own."""
+        self._resource_keys = (
+            frozenset(key.name for key in KEYS.values() if key.layer == "resource")
+            | frozenset(resource_keys)
+        ) - NEVER_RESOURCE
+
+    def shape_of(self, key: Any) -> Shape | None:
+        """Return the shape of a key of ours or of the app, None if nobody declared it."""
+        if key.__class__ is not str:
+            return None
+        return self.shapes.get(key) or registry.registered(key)
+
+    def has_resource_key(self, key: str) -> bool:
+        """Tell whether a resource attribute may leave: ours, and what the operator set."""
+        return key in self._resource_keys
 
     def is_own(self, scope: Scope) -> bool:
         """Tell whether a span was made by one of our own instrumentations."""
@@ -81,9 +99,22 @@ class Schema:
             return is_turn_name(name)
         return _NAME.fullmatch(name) is not None
 
-    def is_type_name(self, value: object) -> bool:
-        """Tell whether a value can be the name of a type or a status code, and no text."""
-        return isinstance(value, str) and _TYPE_NAME.fullmatch(value) is not None
+    def is_told_by(self, name: Any, values: Collection[object]) -> bool:
+        """Tell whether a name says nothing beyond an operation and one of these values.
+
+        That is how the semantic conventions name spans: ``GET``, ``chat gemini-2.5-flash``,
+        ``SELECT main``; the values are those that leave with the span anyway.
+        """
+        if name.__class__ is not str:
+            return False
+        first, _, rest = name.partition(" ")
+        if first in _OPERATIONS:
+            return not rest or rest in values
+        return name in values and _OPERATION.fullmatch(first) is not None
+
+    def has_event_name(self, name: object) -> bool:
+        """Tell whether an event is one that OpenTelemetry or turntrace defines."""
+        return name in EVENT_NAMES
 
     def scope(self, scope: Scope) -> Scope:
         """Return what may leave of a scope: an identifier, a version, an official schema."""

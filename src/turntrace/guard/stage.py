@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from turntrace.attributes import SAMPLING_REASON, Kind
-from turntrace.guard.schema import (
-    MAX_TEXT_LENGTH,
-    OURS_ALONE,
-    TYPE_NAMES,
-    WITHHELD_NAME,
-    Schema,
+from opentelemetry.trace import StatusCode
+
+from turntrace import registry
+from turntrace.attributes import (
+    DB_SYSTEM,
+    DB_SYSTEM_NAME,
+    EXCEPTION_MESSAGE,
+    EXCEPTION_STACKTRACE,
+    SAMPLING_REASON,
+    STATEMENTS,
+    WITHHELD_KEYS,
 )
+from turntrace.guard.exceptions import is_safe_stack
+from turntrace.guard.plan import Plan
+from turntrace.guard.schema import WITHHELD_NAME, Schema
+from turntrace.guard.withheld import Withheld
 from turntrace.record.span_record import (
     AttributeValue,
     EventRecord,
@@ -19,35 +27,43 @@ from turntrace.record.span_record import (
     Scope,
     SpanRecord,
 )
+from turntrace.shapes import is_number
+from turntrace.statements import without_literals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from opentelemetry.trace import Link
 
-    from turntrace.record.span import Event, Span
+    from turntrace.call_sites import Origin
+    from turntrace.record.event import Event
+    from turntrace.record.local_trace import LocalTrace
+    from turntrace.record.span import Span
+    from turntrace.shapes import Shape
 
-IS_LOCAL = 0x100
+IS_LOCAL: Final = 0x100
 """OTLP's bits beside the W3C flags: it is known whether the span is remote, and it is not."""
-IS_REMOTE = 0x300
+IS_REMOTE: Final = 0x300
 """The same, and it is."""
 
-MAX_WITHHELD_KEYS = 1_000
-"""Keys whose withheld values are counted by name, each cut to 64 characters."""
-MAX_JUDGED = 10_000
+MAX_JUDGED: Final = 10_000
 """Names and scopes whose judgement is remembered, of 128 characters at most."""
+MAX_PLANS: Final = 2_000
+"""Sets of keys whose plan is remembered, of 64 keys of 64 characters at most."""
 
-_MAX_KEY_LENGTH = 64
-_MAX_NAME_LENGTH = 128
-_MAX_ITEMS = 64
-_NONE: frozenset[type] = frozenset()
+_MAX_NAME_LENGTH: Final = 128
+_MAX_KEYS = _MAX_KEY_LENGTH = 64
+_MAX_MEMBER_LENGTH: Final = 256
+_MAX_INTEGER: Final = 2**63
+_SERVER: Final = 1
+_NO_ORIGINS: Final[Mapping[object, Origin]] = {}
 
 
 class _JudgedScope(NamedTuple):
     """What the guard thinks of a scope; asked once for each."""
 
+    asked: Scope
     leaves: Scope
-    is_own: bool
     names: dict[str, bool]
 
 
@@ -56,124 +72,220 @@ class GuardStage:
 
     def __init__(self, schema: Schema, following: Callable[[SpanRecord], None]) -> None:
         self._schema = schema
-        self._kinds = schema.kinds
-        self._types = schema.types
         self._following = following
-        self._scopes: dict[Scope, _JudgedScope] = {}
+        self._scopes: dict[int, _JudgedScope] = {}
         self._judged = 0
-        self.withheld: dict[str, int] = {}
+        self._plans: dict[tuple[object, ...], Plan] = {}
+        self._server_plans: dict[tuple[object, ...], Plan] = {}
+        self._report = Withheld()
+        registry.on_change(self.forget)
+
+    @property
+    def withheld(self) -> dict[str, int]:
         """How often each key was withheld."""
+        return self._report.counts
+
+    def forget(self) -> None:
+        """Judge everything anew: the app registered attributes."""
+        self._plans, self._server_plans = {}, {}
 
     def on_end(self, span: Span) -> None:
         """Guard an ended span and pass the record on."""
         self._following(self.record(span))
 
     def record(self, span: Span) -> SpanRecord:
-        """Return what may leave of ``span``. Copies first: the span may still be written to."""
+        """Return what may leave of ``span``. Copies first: the span may still be written to.
+
+        Hot path, see ``benchmarks/guard.py``: the fast half of ``filtered`` is repeated here.
+        """
         local_trace = span.local_trace
-        scope = self._scopes.get(span.scope) or self._judge_scope(span.scope)
-        attributes, dropped = self.filtered(
-            {**local_trace.bound, **span._attributes},  # noqa: SLF001 - the property copies twice
-            is_own=scope.is_own,
-        )
+        scope = self._scopes.get(id(span.scope)) or self._judge_scope(span.scope)
+        kind = getattr(span.kind, "_value_", 0)  # .value is a property in Python
+        attributes: dict[Any, Any] = dict(span._attributes)  # noqa: SLF001 - the property copies twice
+        plan = (self._server_plans if kind == _SERVER else self._plans).get((*attributes,))
+        if plan is not None and not plan.others and plan.passes(attributes):
+            dropped = span.dropped_attributes
+        else:
+            attributes, dropped = self.filtered(attributes, span.origins, is_server=kind == _SERVER)
+            dropped += span.dropped_attributes
+        if local_trace.bound:
+            bound, withheld = self._bound(local_trace)
+            attributes = {**bound, **attributes}
+            dropped += withheld
         if span is local_trace.root:
             attributes[SAMPLING_REASON] = local_trace.verdict.reason
+        if span.status_code is StatusCode.ERROR:
+            # What a database refused may be no SQL at all, but text pasted into it.
+            for key in STATEMENTS:
+                dropped += attributes.pop(key, None) is not None
         name = span.name
-        is_known = not span.is_renamed and (
-            scope.names.get(name) or self._judge_name(scope, span.scope, name)
-        )
-        parent = span.parent_context
+        if span.is_renamed or name not in scope.names:
+            name = self._name(span, scope, name, attributes)
         events = span._events  # noqa: SLF001 - the property copies
         links = span._links  # noqa: SLF001 - the property copies
+        parent_id = span.parent_id
+        parent = span.parent_context
         return SpanRecord(
             span.trace_id.to_bytes(16, "big"),
             span.span_id.to_bytes(8, "big"),
-            span.parent_id.to_bytes(8, "big") if span.parent_id else b"",
+            parent_id.to_bytes(8, "big") if parent_id else b"",
             parent is not None and parent.is_remote,
             local_trace.flags,
-            "",  # a stranger writes the trace state: what of it may leave is decided key by key
-            name if is_known else WITHHELD_NAME,
-            getattr(span.kind, "_value_", 0),  # .value is a property in Python
+            "",  # a stranger writes the trace state; what we send of it is the propagator's to say
+            name,
+            kind,
             span.start_time,
             span.end_time or span.start_time,
             attributes,
             tuple([self._event(event) for event in list(events)]) if events else (),
-            tuple([self._link(link) for link in list(links)]) if links else (),
+            tuple([self._link(link, span) for link in list(links)]) if links else (),
             span.status_code._value_,
             "",
-            span.dropped_attributes + dropped,
+            dropped,
             span.dropped_events,
             span.dropped_links,
             scope.leaves,
         )
 
     def filtered(
-        self, attributes: Mapping[str, Any], *, is_own: bool = True
+        self,
+        attributes: Mapping[Any, Any],
+        origins: Mapping[Any, Origin] | None = None,
+        *,
+        is_server: bool = False,
     ) -> tuple[dict[str, AttributeValue], int]:
-        """Return the attributes that may leave, and how many may not."""
-        types = self._types
-        # All at once for values of our own, which are what they should be.
-        kept = {
-            key: value
-            for key, value in attributes.items()
-            if (given := value.__class__) in types.get(key, _NONE)
-            and (given is not str or len(value) <= MAX_TEXT_LENGTH)
-        }
-        if len(kept) == len(attributes):
-            return kept, 0
+        """Return the attributes that may leave, and how many may not.
+
+        Args:
+            attributes: What was set; not changed.
+            origins: Where those come from that nobody declared.
+            is_server: Whether they are those of a server's span.
+        """
+        kept: dict[Any, Any] = dict(attributes)
+        plan = self._plan(kept, is_server=is_server)
+        origins = origins or _NO_ORIGINS
+        others: dict[Any, Any] = {key: kept.pop(key) for key in plan.others}
+        if not plan.passes(kept):
+            declared, kept = kept, self._cleaned(kept)
+            if kept == declared:
+                plan.remember(kept)
+        dropped = len(attributes) - len(kept) - len(others)
+        texts: list[str] = []
+        for key, value in others.items():
+            if not self._keep_other(kept, key, value, origins.get(key)):
+                dropped += 1
+                if f"{key}.length" in kept:
+                    texts.append(key)
+        if texts:
+            kept[WITHHELD_KEYS] = tuple(sorted(texts))
+        return kept, dropped
+
+    def _cleaned(self, attributes: dict[str, Any]) -> dict[str, Any]:
+        """Return the values of declared keys that fit their shapes."""
+        kept = {}
         for key, value in attributes.items():
-            if key not in kept:
-                self._look_twice(kept, key, value, is_own=is_own)
-        return kept, len(attributes) - len(kept)
+            shape = self._schema.shape_of(key)
+            if shape is None:
+                continue
+            if key in STATEMENTS:
+                system = attributes.get(DB_SYSTEM_NAME) or attributes.get(DB_SYSTEM)
+                cleaned: Any = _statement(value, system)
+            elif key == EXCEPTION_STACKTRACE:
+                cleaned = value if isinstance(value, str) and is_safe_stack(value) else None
+            else:
+                cleaned = shape.clean(value)
+            if cleaned is None:
+                self._report.count(key)
+                self._report.value(key, shape)
+            else:
+                kept[key] = cleaned
+        return kept
 
-    def _look_twice(
-        self, kept: dict[str, AttributeValue], key: str, value: object, *, is_own: bool
-    ) -> None:
-        """Keep a value under a key with a rule of its own, or one that has to be cleaned first."""
-        kind = self._kinds.get(key)
-        cleaned: AttributeValue | None = None
-        if kind is Kind.NUMBER:
-            cleaned = _number(value)
-        elif kind is Kind.TEXT and self._may_leave(key, is_own=is_own, value=value):
-            cleaned = _text(value)
-        if cleaned is None:
-            self._count_withheld(key)
-        else:
+    def _keep_other(
+        self, kept: dict[Any, Any], key: Any, value: object, origin: Origin | None
+    ) -> bool:
+        """Keep what may leave under a key that nobody declared; tell whether all of it may."""
+        if key in self._schema.silent:
+            return False
+        if origin is None or not origin.is_constant or key.__class__ is not str:
+            self._report.count(key)
+            self._report.key(origin)
+            return False
+        if origin.is_member and isinstance(value, str):
+            kept[key] = value[:_MAX_MEMBER_LENGTH]
+            return True
+        if _is_plain(value):
+            kept[key] = value
+            return True
+        shape: Shape | None = registry.family(key)
+        cleaned = None if shape is None else shape.clean(value)
+        if cleaned is not None:
             kept[key] = cleaned
+            return True
+        self._report.count(key)
+        if shape is not None:
+            self._report.value(key, shape)
+        elif isinstance(value, (str, bytes, tuple)):
+            kept[f"{key}.length"] = len(value)
+            self._report.text(key, origin)
+        return False
 
-    def _may_leave(self, key: str, *, is_own: bool, value: object) -> bool:
-        """Tell whether a text key with a rule of its own may leave with this value."""
-        if key in TYPE_NAMES:
-            return self._schema.is_type_name(value)
-        return is_own or key not in OURS_ALONE
+    def _bound(self, local_trace: LocalTrace) -> tuple[dict[str, AttributeValue], int]:
+        """Return what may leave of the attributes of a whole trace, judged once for each state."""
+        bound = local_trace.bound
+        of, kept, dropped = local_trace.guarded_bound
+        if of is not bound:
+            kept, dropped = self.filtered(bound, local_trace.origins)
+            local_trace.guarded_bound = (bound, kept, dropped)
+        return kept, dropped
 
-    def _count_withheld(self, key: object) -> None:
-        name = key[:_MAX_KEY_LENGTH] if isinstance(key, str) else type(key).__name__
-        if name in self.withheld or len(self.withheld) < MAX_WITHHELD_KEYS:
-            self.withheld[name] = self.withheld.get(name, 0) + 1
+    def _plan(self, attributes: Mapping[object, object], *, is_server: bool) -> Plan:
+        plans = self._server_plans if is_server else self._plans
+        names = (*attributes,)
+        plan = plans.get(names)
+        if plan is None:
+            plan = Plan(names, self._schema, is_server=is_server)
+            is_small = len(names) <= _MAX_KEYS and all(
+                isinstance(name, str) and len(name) <= _MAX_KEY_LENGTH for name in names
+            )
+            if is_small and len(plans) < MAX_PLANS:
+                plans[names] = plan
+        return plan
 
     def _judge_scope(self, scope: Scope) -> _JudgedScope:
-        judged = _JudgedScope(self._schema.scope(scope), self._schema.is_own(scope), {})
+        judged = _JudgedScope(scope, self._schema.scope(scope), {})
         if len(self._scopes) < MAX_JUDGED:
-            self._scopes[scope] = judged
+            self._scopes[id(scope)] = judged  # it holds the scope, so the id stays its own
         return judged
 
-    def _judge_name(self, judged: _JudgedScope, scope: Scope, name: object) -> bool:
-        is_known = self._schema.has_own_name(scope, name)
-        # Only names that leave are remembered: they are few, and those of strangers are not.
-        if is_known and self._judged < MAX_JUDGED and len(str(name)) <= _MAX_NAME_LENGTH:
-            self._judged += 1
-            judged.names[str(name)] = True
-        return is_known
+    def _name(
+        self, span: Span, judged: _JudgedScope, name: object, kept: dict[str, AttributeValue]
+    ) -> str:
+        """Return a span's name if it may leave: ours, a constant, or told by what leaves."""
+        if span.is_named_by_constant:
+            return str(name)
+        if not span.is_renamed and self._schema.has_own_name(span.scope, name):
+            text = str(name)
+            # Only names that leave are remembered: they are few, and those of strangers are not.
+            if self._judged < MAX_JUDGED and len(text) <= _MAX_NAME_LENGTH:
+                self._judged += 1
+                judged.names[text] = True
+            return text
+        if self._schema.is_told_by(name, kept.values()):
+            return str(name)
+        self._report.name(span.name_origin, "span")
+        return WITHHELD_NAME
 
     def _event(self, event: Event) -> EventRecord:
-        attributes, dropped = self.filtered(event.attributes, is_own=False)
-        name = event.name if event.name in self._schema.event_names else WITHHELD_NAME
+        attributes, dropped = self.filtered(event.attributes, event.origins)
+        if event.message is not None:
+            attributes[EXCEPTION_MESSAGE] = str(event.message)
+        name = event.name if event.is_named_by_constant else WITHHELD_NAME
         return EventRecord(name, event.timestamp, attributes, dropped + event.dropped_attributes)
 
-    def _link(self, link: Link) -> LinkRecord:
+    def _link(self, link: Link, span: Span) -> LinkRecord:
         context = link.context
-        attributes, dropped = self.filtered(dict(link.attributes or {}), is_own=False)
+        attributes, dropped = self.filtered(dict(link.attributes or {}), span.link_origins)
         return LinkRecord(
             context.trace_id.to_bytes(16, "big"),
             context.span_id.to_bytes(8, "big"),
@@ -184,20 +296,17 @@ class GuardStage:
         )
 
 
-def _number(value: object) -> int | float | None:
-    """Return a number of a type of its own (an HTTPStatus, a numpy float) as a plain one."""
-    if isinstance(value, bool):
+def _statement(value: object, system: object) -> str | None:
+    """Return a statement without its literals, None if that cannot be done for certain."""
+    if not isinstance(value, str) or not isinstance(system, str):
         return None
-    if isinstance(value, int):
-        return int(value)
-    return float(value) if isinstance(value, float) else None
+    return without_literals(value, system)
 
 
-def _text(value: object) -> str | tuple[str, ...] | None:
-    """Return a text, or a sequence of texts, of exact type and bounded size; else None."""
-    if isinstance(value, str):
-        return str.__str__(value)[:MAX_TEXT_LENGTH]
+def _is_plain(value: object) -> bool:
+    """Tell whether a value can hold no text: a number, a bool, or a sequence of these."""
     if isinstance(value, tuple):
-        items = [item for item in value[:_MAX_ITEMS] if isinstance(item, str)]
-        return tuple([str.__str__(item)[:MAX_TEXT_LENGTH] for item in items])
-    return None
+        return all(not isinstance(item, tuple) and _is_plain(item) for item in value)
+    if isinstance(value, int) and not -_MAX_INTEGER <= value < _MAX_INTEGER:
+        return False
+    return is_number(value)

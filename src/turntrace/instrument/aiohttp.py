@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from turntrace.instrument.http_client import Call
+from turntrace.instrument.http_client import Call, take_back
 from turntrace.instrument.patch import Patches
 
 
@@ -38,7 +38,13 @@ class _AiohttpInstrumentation:
                 call.answered(response.status)
                 return response
 
+        async def send(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+            # Each redirect is a request of its own, with the headers of the first.
+            take_back(instance.url.host, instance.headers)
+            return await wrapped(*args, **kwargs)
+
         self._patches.wrap(aiohttp.ClientSession, "_request", request)
+        self._patches.wrap(aiohttp.ClientRequest, "send", send)
 
     def uninstrument(self) -> None:
         self._patches.undo()

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Self
 
-from opentelemetry import baggage, propagate, trace
 from opentelemetry import context as otel_context
+from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
 from turntrace import attributes as keys
 from turntrace.failsafe import Guarded
+from turntrace.outgoing import HostPatterns, inject
 from turntrace.record.context import SPAN_KEY, attach, detach, get_current, with_span
 from turntrace.record.failure import failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, MutableMapping
     from types import TracebackType
 
 SCOPE = "turntrace.http_client"
@@ -24,6 +26,40 @@ _SUPPRESSED = (
     otel_context._SUPPRESS_INSTRUMENTATION_KEY,  # noqa: SLF001 - the convention among instrumentations
     otel_context._SUPPRESS_HTTP_INSTRUMENTATION_KEY,  # noqa: SLF001 - the same
 )
+
+_denied = HostPatterns(())
+_sent: ContextVar[dict[str, str] | None] = ContextVar("turntrace-sent-headers", default=None)
+"""What the last call of this task or thread was given; noted only while hosts are denied."""
+
+
+def deny_hosts(patterns: Iterable[str]) -> None:
+    """Send no trace context to these hosts, in place of those denied before; their spans stay.
+
+    Args:
+        patterns: Host names, ``*.example.com`` for every host below one, or addresses; letter
+            case and ports make no difference.
+
+    Raises:
+        ConfigurationError: One of them is no host; nothing has changed then.
+
+    Example:
+        >>> deny_hosts(["api.example.com", "*.example.net"])
+        >>> deny_hosts([])
+    """
+    global _denied  # noqa: PLW0603 - the hooks are per process, so is this
+    _denied = HostPatterns(patterns)
+
+
+def take_back(host: str | None, headers: MutableMapping[str, str]) -> None:
+    """Remove from a redirect's headers what was sent to the host before, if this one is denied."""
+    if not _denied:
+        return
+    with Guarded("taking trace context out of a redirect"):
+        sent = _sent.get()
+        if sent and _denied.match(host):
+            for key, value in sent.items():
+                if headers.get(key) == value:
+                    del headers[key]
 
 
 class Call:
@@ -43,7 +79,7 @@ class Call:
         port: int | None,
         set_header: Callable[[str, str], None],
     ) -> Call | None:
-        """Start the span and write the context into the headers.
+        """Start the span and write the context into the headers, unless the host is denied.
 
         Returns None where nothing is traced: outside any trace (a health check's own polling
         would be a trace each), or where another instrumentation asked for silence.
@@ -65,11 +101,10 @@ class Call:
                 values,
             )
             context = with_span(span, current)
-            carrier: dict[str, str] = {}
-            # Baggage may hold what a user typed and the host may be a stranger: it stays here.
-            propagate.inject(carrier, baggage.clear(context))
-            for key, value in carrier.items():
-                set_header(key, value)
+            if not _denied:
+                _send_along(context, set_header)
+            elif not _denied.match(host):
+                _sent.set(_send_along(context, set_header))
             return cls(span, attach(context))
         return None
 
@@ -99,3 +134,14 @@ class Call:
             if isinstance(error, Exception):
                 failed(self._span, error)
             self._span.end()
+
+
+def _send_along(
+    context: otel_context.Context, set_header: Callable[[str, str], None]
+) -> dict[str, str]:
+    """Write the context into the headers and return what was written."""
+    carrier: dict[str, str] = {}
+    inject(carrier, context)
+    for key, value in carrier.items():
+        set_header(key, value)
+    return carrier

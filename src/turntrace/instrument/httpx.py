@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from turntrace.instrument.http_client import Call
+from turntrace.instrument.http_client import Call, take_back
 from turntrace.instrument.patch import Patches
 
 if TYPE_CHECKING:
@@ -38,8 +38,17 @@ class _HttpxInstrumentation:
                 call.answered(response.status_code)
                 return response
 
+        def redirect_headers(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+            headers = wrapped(*args, **kwargs)
+            if len(args) > 1:  # request, url, method, as httpx passes them
+                take_back(args[1].host, headers)
+            return headers
+
         self._patches.wrap(httpx.Client, "send", send)
         self._patches.wrap(httpx.AsyncClient, "send", async_send)
+        for client in (httpx.Client, httpx.AsyncClient):
+            if hasattr(client, "_redirect_headers"):
+                self._patches.wrap(client, "_redirect_headers", redirect_headers)
 
     def uninstrument(self) -> None:
         self._patches.undo()

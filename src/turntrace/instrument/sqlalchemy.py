@@ -14,27 +14,14 @@ from turntrace import attributes as keys
 from turntrace.failsafe import Guarded
 from turntrace.record.failure import failed
 from turntrace.record.turn_summary import current_turn
+from turntrace.statements import MAX_LENGTH, without_literals
 
 SCOPE = "turntrace.sqlalchemy"
 
 _OPEN = "_turntrace_span"
 _SYSTEMS = {"mssql": "microsoft.sql_server", "oracle": "oracle.db"}
-_MAX_STATEMENT = 2048
 _MAX_REMEMBERED = 8192
 
-# A statement is shown only if it is made of these alone: names, operators and placeholders.
-# Whatever could hold a value (a quote, a number, a comment, a dollar quote) hides the text.
-# Possessive throughout, so that no statement takes more than linear time.
-_PLAIN = re.compile(
-    r"""(?: [A-Za-z_]\w*+       # a keyword or a name
-        |   `[A-Za-z_]\w*+`     # a quoted name
-        |   [\s.,()*=<>!+|?\[\]]
-        |   -(?!-) | /(?!\*)
-        |   ::?[A-Za-z_]\w*+    # :name or ::type
-        |   %\([A-Za-z_]\w*+\)s | %s | \$\d{1,4}
-        )*+""",
-    re.ASCII | re.VERBOSE,
-)
 _MAYBE_VALUE = re.compile(r"['$#\\]|--|/\*")
 _FIRST_WORD = re.compile(r"\s*([A-Za-z]+)")
 _TABLE = re.compile(
@@ -81,31 +68,14 @@ _OPERATIONS = frozenset(
     }
 )
 
-# Only in these is every bare word a name. SET, PRAGMA, CALL, GRANT, CREATE USER take values so.
-_WORDS_ARE_NAMES = frozenset(
-    {
-        "BEGIN",
-        "COMMIT",
-        "DELETE",
-        "INSERT",
-        "MERGE",
-        "RELEASE",
-        "REPLACE",
-        "ROLLBACK",
-        "SAVEPOINT",
-        "SELECT",
-        "UPDATE",
-        "VALUES",
-        "WITH",
-    }
-)
-
 
 class Statement(NamedTuple):
     """What a span says of a statement."""
 
     name: str
     attributes: dict[str, Any]
+    text: dict[str, Any]
+    """The statement itself; only once the database has taken it."""
 
 
 def describe(text: str, system: str) -> Statement:
@@ -116,11 +86,13 @@ def describe(text: str, system: str) -> Statement:
 
 
 def _described(text: str, system: str) -> Statement:
-    word = _FIRST_WORD.match(text)
+    shown = without_literals(text, system)
+    readable = text if shown is None else shown
+    word = _FIRST_WORD.match(readable)
     operation = word.group(1).upper() if word else ""
     if operation not in _OPERATIONS:
         operation = "SQL"
-    table = _table(text) if operation != "PRAGMA" else ""
+    table = _table(readable, is_clean=shown is not None) if operation != "PRAGMA" else ""
     summary = f"{operation} {table}" if table else operation
     values: dict[str, Any] = {
         keys.DB_SYSTEM_NAME: _SYSTEMS.get(system, system),
@@ -131,20 +103,21 @@ def _described(text: str, system: str) -> Statement:
         values[keys.DB_OPERATION_NAME] = values[keys.DB_OPERATION] = operation
     if table:
         values[keys.DB_COLLECTION_NAME] = values[keys.DB_SQL_TABLE] = table
-    is_short = len(text) <= _MAX_STATEMENT
-    if is_short and operation in _WORDS_ARE_NAMES and _PLAIN.fullmatch(text):
-        values[keys.DB_QUERY_TEXT] = values[keys.DB_STATEMENT] = " ".join(text.split())
-    return Statement(summary, values)
+    return Statement(
+        summary,
+        values,
+        {} if shown is None else {keys.DB_QUERY_TEXT: shown, keys.DB_STATEMENT: shown},
+    )
 
 
 _remembered = lru_cache(maxsize=512)(_described)
-"""At most 512 statements of 8 KB; a longer one is described anew, 0.4 ms for each 10 KB."""
+"""At most 512 statements of 8 KB; a longer one is described anew."""
 
 
-def _table(text: str) -> str:
-    """Return the first table named before anything that could be a value."""
-    value = _MAYBE_VALUE.search(text)
-    end = min(value.start() if value else len(text), _MAX_STATEMENT)
+def _table(text: str, *, is_clean: bool) -> str:
+    """Return the first table named, in a statement with literals before the first of them."""
+    value = None if is_clean else _MAYBE_VALUE.search(text)
+    end = min(value.start() if value else len(text), MAX_LENGTH)
     for found in _TABLE.finditer(text, 0, end):
         before = text[: found.start()]
         is_quoted = before.count('"') % 2 or before.count("`") % 2
@@ -172,7 +145,7 @@ def _before(
                 span.set_attribute(keys.SERVER_PORT, url.port)
         if url.database and url.host:
             span.set_attribute(keys.DB_NAMESPACE, url.database)
-        setattr(context, _OPEN, (span, time.perf_counter()))
+        setattr(context, _OPEN, (span, described.text, time.perf_counter()))
 
 
 def _after(
@@ -191,13 +164,16 @@ def _end(context: Any, error: BaseException | None) -> None:
         return
     with Guarded("the end of an SQL span"):
         delattr(context, _OPEN)
-        span, started = opened
+        span, text, started = opened
         milliseconds = (time.perf_counter() - started) * 1000
         turn = current_turn()
         if turn is not None:
             turn.used_database(milliseconds)
         span.set_attribute(keys.DB_QUERY_DURATION_MS, round(milliseconds, 3))
-        if error is not None and isinstance(error, Exception):
+        if error is None:
+            # What a user typed, pasted without quotes, reads like names: it does not get here.
+            span.set_attributes(text)
+        elif isinstance(error, Exception):
             failed(span, error)
         span.end()
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from opentelemetry import trace
 
 from turntrace.attributes import ERROR_TYPE
-from turntrace.record.span import Span, qualified_type
+from turntrace.record.span import Span
+from turntrace.type_names import qualified_type
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span as ApiSpan

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from opentelemetry.trace import Span as ApiSpan
 
 from turntrace.record.context import LOCAL_TRACE_KEY, SPAN_KEY, get_current
+from turntrace.record.values import own_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import TraceState
 
+    from turntrace.call_sites import Origin
     from turntrace.record.span import Span
     from turntrace.record.span_record import AttributeValue
 
@@ -46,7 +48,9 @@ class LocalTrace:
         "abandoned",
         "bound",
         "flags",
+        "guarded_bound",
         "open_spans",
+        "origins",
         "root",
         "trace_id",
         "trace_state",
@@ -69,17 +73,30 @@ class LocalTrace:
         self.root: Span | None = None
         self.bound: dict[str, AttributeValue] = {}
         """Attributes of every span that ends from now on (session, user, request id, ...)."""
+        self.origins: dict[str, Origin] = {}
+        """Where those of ``bound`` come from that nobody registered."""
+        self.guarded_bound: tuple[object, dict[str, AttributeValue], int] = (None, {}, 0)
+        """Written by the guard: which ``bound`` it judged, what of it may leave, how many not."""
         self.open_spans: dict[int, Span] = {}
         """Started and not ended, by span id; removal from here makes ``end`` happen once."""
         self.abandoned = 0
         """Spans given up because too many were open."""
 
-    def bind(self, attributes: Mapping[str, AttributeValue | None]) -> None:
+    def bind(
+        self,
+        attributes: Mapping[str, AttributeValue | None],
+        origins: Mapping[str, Origin] | None = None,
+    ) -> None:
         """Put ``attributes`` on every span of this local trace that ends from now on.
 
-        ``None`` changes nothing; at most 128 keys, of more the newest stay.
+        ``None`` changes nothing; at most 128 keys, of more the newest stay. ``origins`` says where
+        those come from that nobody registered.
         """
-        given = {k: v for k, v in attributes.items() if v is not None}
+        if origins:
+            self.origins = (
+                {**self.origins, **origins} if len(self.origins) < MAX_BOUND else {**origins}
+            )
+        given = own_all(attributes)
         bound = {**self.bound, **given}
         if len(bound) > MAX_BOUND:
             bound = dict(list({**given, **self.bound, **given}.items())[:MAX_BOUND])

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from opentelemetry import trace as trace_api
 from opentelemetry.trace import INVALID_SPAN
 
+from turntrace.attributes import EXCEPTION_TYPE
 from turntrace.clock import Clock, IdGenerator, RandomIds, SystemClock
 from turntrace.failsafe import Guarded, swallowed
 from turntrace.record.local_trace import RANDOM, LocalTrace, Verdict
 from turntrace.record.span_record import AttributeValue, Scope
 from turntrace.record.tracer import Tracer
+from turntrace.type_names import qualified_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,6 +54,11 @@ class RootDecision(Protocol):
 
 def _drop(_span: Span) -> None:
     """Do nothing with a span of a provider that was switched off."""
+
+
+def only_type(error: BaseException) -> dict[str, AttributeValue]:
+    """Say of an exception what type it has."""
+    return {EXCEPTION_TYPE: qualified_type(error)}
 
 
 class SpanProcessor(Protocol):
@@ -131,6 +138,8 @@ class TracerProvider(trace_api.TracerProvider):
         self.shutdown_stages: Callable[[], object] = lambda: None
         self.sink = sink
         self._decide = decide
+        self.describe_exception: Callable[[BaseException], Mapping[str, AttributeValue]] = only_type
+        """Says what an ``exception`` event holds; replaced by the guard's."""
         self.processors: tuple[SpanProcessor, ...] = ()
         self._tracers: dict[tuple[str | None, ...], Tracer] = {}
         self._closed = False

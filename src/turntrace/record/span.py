@@ -13,61 +13,25 @@ from typing import TYPE_CHECKING
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace import Span as ApiSpan
 
-from turntrace.attributes import ERROR_TYPE, EXCEPTION_ESCAPED, EXCEPTION_TYPE
+from turntrace.attributes import ERROR_TYPE, EXCEPTION_ESCAPED, EXCEPTION_MESSAGE
+from turntrace.call_sites import caller, given, is_constant, origin, origins
 from turntrace.failsafe import Guarded, swallowed
+from turntrace.record.event import Event
+from turntrace.record.values import MAX_ATTRIBUTES, SCALARS, limited, own, own_all
+from turntrace.registry import KNOWN
+from turntrace.type_names import qualified_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from turntrace.call_sites import Given, Origin
     from turntrace.record.local_trace import LocalTrace
     from turntrace.record.provider import TracerProvider
     from turntrace.record.span_record import AttributeValue, Scope
 
-MAX_ATTRIBUTES = 128
 MAX_EVENTS = 128
 MAX_LINKS = 128
-
-SCALARS = frozenset({str, int, float, bool, bytes})
-
-
-def own(value: object) -> AttributeValue:
-    """Return ``value`` in a form the caller can no longer change."""
-    if value.__class__ in SCALARS:
-        return value  # type: ignore[return-value] # one of SCALARS
-    if isinstance(value, (list, tuple)):
-        # One level, as attributes have: the guard leaves nested sequences out.
-        return tuple(value)
-    return value  # type: ignore[return-value] # the guard judges what is no attribute value
-
-
-def own_all(attributes: Mapping[str, object]) -> dict[str, AttributeValue]:
-    """Copy ``attributes``, sequences included; ``None`` says nothing and is left out."""
-    if SCALARS.issuperset(map(type, attributes.values())):
-        return dict(attributes)  # type: ignore[arg-type] # all are SCALARS
-    return {key: own(value) for key, value in attributes.items() if value is not None}
-
-
-def qualified_type(error: BaseException | type[BaseException]) -> str:
-    """Return ``module.Type``, without the module for builtins."""
-    kind = error if isinstance(error, type) else type(error)
-    if kind.__module__ in {"builtins", "exceptions"}:
-        return kind.__qualname__
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-class Event:
-    """Something that happened at one moment of a span."""
-
-    __slots__ = ("attributes", "dropped_attributes", "name", "timestamp")
-
-    def __init__(
-        self, name: str, timestamp: int, attributes: dict[str, AttributeValue], dropped: int
-    ) -> None:
-        self.name = name
-        self.timestamp = timestamp
-        self.attributes = attributes
-        self.dropped_attributes = dropped
 
 
 class Span(ApiSpan):
@@ -97,6 +61,10 @@ class Span(ApiSpan):
     status_code = StatusCode.UNSET
     status_description: str | None = None
     is_renamed = False
+    is_named_by_constant = False
+    name_origin: Origin | None = None
+    origins: dict[str, Origin] | None = None
+    link_origins: dict[str, Origin] | None = None
     dropped_attributes = 0
     dropped_events = 0
     dropped_links = 0
@@ -150,6 +118,8 @@ class Span(ApiSpan):
             if len(attributes) >= MAX_ATTRIBUTES and key not in attributes:
                 self.dropped_attributes += 1
                 return
+            if key not in KNOWN:
+                self.origins = {**(self.origins or {}), key: origin(key, value, caller())}
             if value.__class__ not in SCALARS:
                 value = own(value)
             attributes[key] = value  # type: ignore[assignment] # the guard judges it
@@ -163,6 +133,8 @@ class Span(ApiSpan):
         try:
             mine = self._attributes
             if len(mine) + len(attributes) <= MAX_ATTRIBUTES:
+                if not KNOWN.issuperset(attributes):
+                    self.origins = {**(self.origins or {}), **(origins(attributes, KNOWN) or {})}
                 mine.update(own_all(attributes))
                 return
             for key, value in attributes.items():
@@ -186,12 +158,18 @@ class Span(ApiSpan):
             self.dropped_events += 1
             return
         try:
-            kept, dropped = _limited(attributes)
+            kept, dropped = limited(attributes)
         except Exception as error:  # noqa: BLE001 - no mapping, or one that raises
             swallowed("add_event", error)
             kept, dropped = {}, 0
         moment = timestamp if isinstance(timestamp, int) else self.provider.now_ns()
-        events.append(Event(name, moment, kept, dropped))
+        with Guarded("add_event"):
+            event = Event(name, moment, kept, dropped)
+            if not event.is_named_by_constant:
+                event.is_named_by_constant = is_constant(name, caller())
+            if kept:
+                event.origins = origins(attributes or {}, KNOWN)
+            events.append(event)
 
     def add_link(
         self, context: SpanContext, attributes: Mapping[str, object] | None = None
@@ -208,19 +186,31 @@ class Span(ApiSpan):
             self.dropped_links += 1
             return
         with Guarded("add_link"):
-            kept, _ = _limited(attributes)
+            kept, _ = limited(attributes)
+            if kept and not KNOWN.issuperset(kept):
+                found = origins(attributes or {}, KNOWN)
+                self.link_origins = {**(self.link_origins or {}), **(found or {})}
             links.append(Link(context, kept))
 
     def update_name(self, name: str) -> None:
         """Rename the span; ignored once it has ended.
 
-        Only our own instrumentations can be trusted to give a name that no user typed, so the
-        guard withholds the name of a span that somebody else renamed.
+        A name leaves only if it stands as a constant in the caller's code: it is then nothing that
+        a user typed. Our own instrumentations are trusted.
         """
         if self.end_time is None:
             self.name = name
-            caller = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001 - cheapest way
-            self.is_renamed = not caller.startswith("turntrace.")
+            by = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001 - cheapest way
+            self.is_renamed = not by.startswith("turntrace.")
+            if self.is_renamed:
+                with Guarded("update_name"):
+                    self.came_from(given(name, None, KNOWN))
+
+    def came_from(self, giver: Given) -> None:
+        """Note who gave the name and the attributes."""
+        self.is_named_by_constant, self.name_origin, found = giver
+        if found:
+            self.origins = {**(self.origins or {}), **found}
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Set the status as the API defines it: ``OK`` is final, ``UNSET`` changes nothing."""
@@ -242,11 +232,17 @@ class Span(ApiSpan):
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        """Add an ``exception`` event with the type; the text and the frames stay in the process."""
-        values: dict[str, object] = {**attributes} if attributes else {}
-        values[EXCEPTION_TYPE] = qualified_type(exception)
-        values[EXCEPTION_ESCAPED] = bool(escaped)
-        self.add_event("exception", values, timestamp)
+        """Add an ``exception`` event: what the provider says of it, which holds no text."""
+        if self.end_time is not None:
+            return
+        with Guarded("record_exception"):
+            facts = dict(self.provider.describe_exception(exception))
+            message = facts.pop(EXCEPTION_MESSAGE, None)
+            facts[EXCEPTION_ESCAPED] = bool(escaped)
+            before = len(self._events or ())
+            self.add_event("exception", {**attributes, **facts} if attributes else facts, timestamp)
+            if message is not None and self._events is not None and len(self._events) > before:
+                self._events[-1].message = message
 
     def end(self, end_time: int | None = None) -> None:
         """End the span (``end_time`` in ns since the epoch); every call after the first is ignored.
@@ -347,12 +343,3 @@ class Span(ApiSpan):
     def __repr__(self) -> str:
         """Show name and ids, never attribute values."""
         return f"<Span {self.name!r} {self.trace_id:032x}:{self.span_id:016x}>"
-
-
-def _limited(attributes: Mapping[str, object] | None) -> tuple[dict[str, AttributeValue], int]:
-    if not attributes:
-        return {}, 0
-    kept = own_all(attributes)
-    if len(kept) <= MAX_ATTRIBUTES:
-        return kept, 0
-    return dict(list(kept.items())[:MAX_ATTRIBUTES]), len(kept) - MAX_ATTRIBUTES

@@ -42,14 +42,15 @@ class LinkRecord(NamedTuple):
     dropped_attributes: int = 0
 
 
-class SpanRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class SpanRecord(msgspec.Struct, frozen=True, gc=False):
     """One finished span, in the order and units that every later stage relies on.
 
     Ids are big-endian bytes (16 and 8; an absent parent is empty). Times are nanoseconds since
     the Unix epoch. ``kind`` and ``status_code`` hold the values of the OpenTelemetry *API*
     (``SpanKind``: internal 0, server 1, client 2, producer 3, consumer 4; ``StatusCode``:
     unset 0, ok 1, error 2). ``flags`` is the W3C trace-flags byte, ``parent_is_remote`` says
-    whether the parent lives in another process (or another local trace).
+    whether the parent lives in another process (or another local trace). How it lies on disk is
+    the business of `turntrace.record.record_format`.
     """
 
     trace_id: bytes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace as trace_api
 from opentelemetry.trace import SpanContext, SpanKind
 
+from turntrace.call_sites import given
 from turntrace.failsafe import Guarded, swallowed
 from turntrace.record.context import (
     LOCAL_TRACE_KEY,
@@ -18,7 +19,9 @@ from turntrace.record.context import (
 )
 from turntrace.record.local_trace import MAX_OPEN_SPANS, LocalTrace
 from turntrace.record.scope import Decorates
-from turntrace.record.span import MAX_ATTRIBUTES, SCALARS, Span, own_all
+from turntrace.record.span import Span
+from turntrace.record.values import MAX_ATTRIBUTES, SCALARS, own_all
+from turntrace.registry import KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Link
 
+    from turntrace.call_sites import Given
     from turntrace.record.provider import TracerProvider
     from turntrace.record.span_record import Scope
 
@@ -48,8 +52,9 @@ class Tracer(trace_api.Tracer):
     def __init__(self, provider: TracerProvider, scope: Scope) -> None:
         self._provider = provider
         self._scope = scope
+        self._is_own = scope.name == "turntrace" or scope.name.startswith("turntrace.")
 
-    def start_span(  # noqa: PLR0917 - the API's signature
+    def start_span(  # noqa: PLR0917, C901 - the API's signature; a call saved for each branch
         self,
         name: str,
         context: Context | None = None,
@@ -99,6 +104,9 @@ class Tracer(trace_api.Tracer):
         span._attributes = mine  # noqa: SLF001 - see above
         span._context = span.end_time = None  # noqa: SLF001 - see above
         span.start_time = provider.now_ns() if start_time is None else start_time
+        if not self._is_own:
+            with Guarded("the giver of a span's name"):
+                span.came_from(given(name, attributes, KNOWN))
         if len(mine) > MAX_ATTRIBUTES:
             span.cut_attributes()
         if links:
@@ -155,9 +163,14 @@ class Tracer(trace_api.Tracer):
         end_on_exit: bool = True,
     ) -> CurrentSpan:
         """Return a context manager (and decorator) that starts a span and makes it current."""
+        giver: Given | None = None
+        if not self._is_own:
+            with Guarded("the giver of a span's name"):
+                giver = given(name, attributes, KNOWN)
         return CurrentSpan(
             self,
             (name, context, kind, attributes, links, start_time),
+            giver,
             record_exception=record_exception,
             set_status_on_exception=set_status_on_exception,
             end_on_exit=end_on_exit,
@@ -167,7 +180,7 @@ class Tracer(trace_api.Tracer):
 class CurrentSpan(Decorates):
     """What ``start_as_current_span`` returns; also good for several tasks at once."""
 
-    __slots__ = ("_arguments", "_end", "_entered", "_record", "_status", "_tracer")
+    __slots__ = ("_arguments", "_end", "_entered", "_giver", "_record", "_status", "_tracer")
 
     takes_generators = True  # as the API's own does
 
@@ -175,6 +188,7 @@ class CurrentSpan(Decorates):
         self,
         tracer: Tracer,
         arguments: tuple[Any, ...],
+        giver: Given | None,
         *,
         record_exception: bool = True,
         set_status_on_exception: bool = True,
@@ -182,6 +196,7 @@ class CurrentSpan(Decorates):
     ) -> None:
         self._tracer = tracer
         self._arguments = arguments
+        self._giver = giver
         self._record = record_exception
         self._status = set_status_on_exception
         self._end = end_on_exit
@@ -190,6 +205,8 @@ class CurrentSpan(Decorates):
     def __enter__(self) -> Span:
         """Start the span and make it current."""
         span = self._tracer.start_span(*self._arguments)
+        if self._giver is not None and isinstance(span, Span):
+            span.came_from(self._giver)  # a decorated function is called from anywhere
         self._entered.append((span, attach(with_span(span, self._arguments[1]))))
         return span
 
@@ -215,6 +232,7 @@ class CurrentSpan(Decorates):
         return CurrentSpan(
             self._tracer,
             self._arguments,
+            self._giver,
             record_exception=self._record,
             set_status_on_exception=self._status,
             end_on_exit=self._end,

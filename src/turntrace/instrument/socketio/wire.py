@@ -11,9 +11,10 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from opentelemetry import baggage, propagate
+from opentelemetry import propagate
 
 from turntrace.failsafe import Guarded
+from turntrace.outgoing import inject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,7 +121,7 @@ def extract(data: object, base: Context) -> Context:
 def namespace_with_context(namespace: str, context: Context) -> str:
     """Return ``namespace`` with the current context in its query."""
     carrier: dict[str, str] = {}
-    propagate.inject(carrier, baggage.clear(context))
+    inject(carrier, context)
     traceparent = carrier.get("traceparent")
     # Only characters that neither end the namespace (a comma) nor need escaping.
     if traceparent is None or re.fullmatch(r"[0-9a-f-]{1,128}", traceparent) is None:
