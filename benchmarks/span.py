@@ -67,6 +67,7 @@ def contenders() -> dict[str, Callable[[int], float]]:
     return {
         "turntrace, start + end": _maker(recording.get_tracer("turntrace.bench")),
         "turntrace, sampled and guarded too": _maker(guarded.get_tracer("turntrace.bench")),
+        "turntrace, an app's own tracer": _maker(recording.get_tracer("bench")),
         "turntrace, as the current span": _current_maker(recording.get_tracer("turntrace.bench")),
         "official SDK, start + end": _maker(sdk.get_tracer("bench")),
         "official SDK, as the current span": _current_maker(sdk.get_tracer("bench")),

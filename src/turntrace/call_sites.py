@@ -108,7 +108,7 @@ def is_constant(text: Any, frame: FrameType) -> bool:
     ADR 6). Judged once for each place and text. Never raises.
     """
     if text.__class__ is not str:
-        return isinstance(text, Enum) and _is_member(text)
+        return isinstance(text, Enum) and isinstance(text, str) and _is_member(text)
     code = frame.f_code
     site = _sites.get(id(code))
     if site is not None and site[1].get(text) is text:
@@ -154,13 +154,21 @@ def origins(
     return {key: origin(key, value, frame) for key, value in attributes.items() if key not in known}
 
 
+NOTHING_UNKNOWN: Final = Given(is_named_by_constant=True, name_origin=None, origins=None)
+"""A constant name, and no attribute that nobody registered."""
+
+
 def given(name: object, attributes: Mapping[str, object] | None, known: set[str]) -> Given:
-    """Return what is known of a name and attributes that the caller gives to a span."""
-    frame = caller()
+    """Return what is known of a name and attributes that the caller's caller gives to a span."""
+    frame = sys._getframe(2)  # noqa: SLF001 - inspect.stack() reads source files
+    while frame.f_globals.get("__name__") in _BETWEEN and frame.f_back is not None:
+        frame = frame.f_back
     is_named = is_constant(name, frame) or _decorates(name)
     found = None
     if attributes and not known.issuperset(attributes):
         found = origins(attributes, known, frame)
+    if is_named and found is None:
+        return NOTHING_UNKNOWN
     return Given(is_named, None if is_named else unknown(frame), found)
 
 

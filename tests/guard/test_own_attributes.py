@@ -113,6 +113,13 @@ def test_members_of_an_enum_leave_as_they_are_declared(app: App) -> None:
     assert app.facts(span) == {"customer.plan": "free forever", "customer.colour": "red"}
 
 
+def test_a_member_of_an_enum_is_a_name_if_it_is_text(app: App) -> None:
+    named: Any = [Plan.PRO, Colour.RED]
+    records = [app.ended(app.tracer.start_span(name)) for name in named]
+    assert [record.name for record in records] == ["pro", WITHHELD_NAME]
+    assert type(records[0].name) is str
+
+
 def test_text_leaves_only_as_its_length(app: App) -> None:
     span = app.tracer.start_span("checkout")
     span.set_attribute("customer.note", TYPED)

@@ -67,6 +67,20 @@ class _JudgedScope(NamedTuple):
     names: dict[str, bool]
 
 
+class _Rest(NamedTuple):
+    """What most spans do not have."""
+
+    events: tuple[EventRecord, ...] = ()
+    links: tuple[LinkRecord, ...] = ()
+    status_code: int = 0
+    dropped_attributes: int = 0
+    dropped_events: int = 0
+    dropped_links: int = 0
+
+
+_NO_REST: Final = _Rest()
+
+
 class GuardStage:
     """Stands before everything that touches a disk or a socket."""
 
@@ -103,26 +117,22 @@ class GuardStage:
         kind = getattr(span.kind, "_value_", 0)  # .value is a property in Python
         attributes: dict[Any, Any] = dict(span._attributes)  # noqa: SLF001 - the property copies twice
         plan = (self._server_plans if kind == _SERVER else self._plans).get((*attributes,))
-        if plan is not None and not plan.others and plan.passes(attributes):
-            dropped = span.dropped_attributes
-        else:
+        dropped = 0
+        if plan is None or plan.others or not plan.passes(attributes):
             attributes, dropped = self.filtered(attributes, span.origins, is_server=kind == _SERVER)
-            dropped += span.dropped_attributes
         if local_trace.bound:
             bound, withheld = self._bound(local_trace)
             attributes = {**bound, **attributes}
             dropped += withheld
         if span is local_trace.root:
             attributes[SAMPLING_REASON] = local_trace.verdict.reason
-        if span.status_code is StatusCode.ERROR:
-            # What a database refused may be no SQL at all, but text pasted into it.
-            for key in STATEMENTS:
-                dropped += attributes.pop(key, None) is not None
         name = span.name
-        if span.is_renamed or name not in scope.names:
+        rest = _NO_REST
+        if span.__dict__:  # what most spans never have: see the span
+            rest = self._rest(span, attributes)
+        events, links, status_code, lost, lost_events, lost_links = rest
+        if not span.is_named_by_constant and (span.is_renamed or name not in scope.names):
             name = self._name(span, scope, name, attributes)
-        events = span._events  # noqa: SLF001 - the property copies
-        links = span._links  # noqa: SLF001 - the property copies
         parent_id = span.parent_id
         parent = span.parent_context
         return SpanRecord(
@@ -137,14 +147,32 @@ class GuardStage:
             span.start_time,
             span.end_time or span.start_time,
             attributes,
+            events,
+            links,
+            status_code,
+            "",
+            dropped + lost,
+            lost_events,
+            lost_links,
+            scope.leaves,
+        )
+
+    def _rest(self, span: Span, attributes: dict[str, AttributeValue]) -> _Rest:
+        """Guard what most spans do not have; takes out what a failed one must not say."""
+        dropped = span.dropped_attributes
+        if span.status_code is StatusCode.ERROR:
+            # What a database refused may be no SQL at all, but text pasted into it.
+            for key in STATEMENTS:
+                dropped += attributes.pop(key, None) is not None
+        events = span._events  # noqa: SLF001 - the property copies
+        links = span._links  # noqa: SLF001 - the property copies
+        return _Rest(
             tuple([self._event(event) for event in list(events)]) if events else (),
             tuple([self._link(link, span) for link in list(links)]) if links else (),
             span.status_code._value_,
-            "",
             dropped,
             span.dropped_events,
             span.dropped_links,
-            scope.leaves,
         )
 
     def filtered(
@@ -262,8 +290,6 @@ class GuardStage:
         self, span: Span, judged: _JudgedScope, name: object, kept: dict[str, AttributeValue]
     ) -> str:
         """Return a span's name if it may leave: ours, a constant, or told by what leaves."""
-        if span.is_named_by_constant:
-            return str(name)
         if not span.is_renamed and self._schema.has_own_name(span.scope, name):
             text = str(name)
             # Only names that leave are remembered: they are few, and those of strangers are not.

@@ -14,7 +14,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from opentelemetry.trace import Span as ApiSpan
 
 from turntrace.attributes import ERROR_TYPE, EXCEPTION_ESCAPED, EXCEPTION_MESSAGE
-from turntrace.call_sites import caller, given, is_constant, origin, origins
+from turntrace.call_sites import NOTHING_UNKNOWN, caller, given, is_constant, origin, origins
 from turntrace.failsafe import Guarded, swallowed
 from turntrace.record.event import Event
 from turntrace.record.values import MAX_ATTRIBUTES, SCALARS, limited, own, own_all
@@ -45,6 +45,7 @@ class Span(ApiSpan):
         "_attributes",
         "_context",
         "end_time",
+        "is_named_by_constant",
         "kind",
         "local_trace",
         "name",
@@ -57,11 +58,11 @@ class Span(ApiSpan):
         "trace_id",
     )
 
-    # What most spans never have, kept off the slots: an assignment saved for each span.
+    # What most spans never have, kept off the slots: an assignment saved for each span, and the
+    # guard sees by an empty ``__dict__`` that there is none of it.
     status_code = StatusCode.UNSET
     status_description: str | None = None
     is_renamed = False
-    is_named_by_constant = False
     name_origin: Origin | None = None
     origins: dict[str, Origin] | None = None
     link_origins: dict[str, Origin] | None = None
@@ -76,6 +77,7 @@ class Span(ApiSpan):
     kind: SpanKind
     provider: TracerProvider
     scope: Scope
+    is_named_by_constant: bool
     local_trace: LocalTrace
     trace_id: int
     span_id: int
@@ -208,7 +210,12 @@ class Span(ApiSpan):
 
     def came_from(self, giver: Given) -> None:
         """Note who gave the name and the attributes."""
-        self.is_named_by_constant, self.name_origin, found = giver
+        self.is_named_by_constant = giver.is_named_by_constant
+        if self.name.__class__ is not str and isinstance(self.name, str):
+            self.name = str.__str__(self.name)  # a member of an enum
+        if giver is NOTHING_UNKNOWN:
+            return
+        self.name_origin, found = giver.name_origin, giver.origins
         if found:
             self.origins = {**(self.origins or {}), **found}
 

@@ -54,7 +54,7 @@ class Tracer(trace_api.Tracer):
         self._scope = scope
         self._is_own = scope.name == "turntrace" or scope.name.startswith("turntrace.")
 
-    def start_span(  # noqa: PLR0917, C901 - the API's signature; a call saved for each branch
+    def start_span(  # noqa: PLR0917, PLR0912, PLR0915, C901 - the API's signature; a call saved for each branch
         self,
         name: str,
         context: Context | None = None,
@@ -101,12 +101,15 @@ class Tracer(trace_api.Tracer):
         span.span_id = span_id = provider.new_span_id()
         span.parent_id = parent_id
         span.parent_context = parent_context
+        span.is_named_by_constant = False
         span._attributes = mine  # noqa: SLF001 - see above
         span._context = span.end_time = None  # noqa: SLF001 - see above
         span.start_time = provider.now_ns() if start_time is None else start_time
         if not self._is_own:
-            with Guarded("the giver of a span's name"):
+            try:
                 span.came_from(given(name, attributes, KNOWN))
+            except Exception as error:  # noqa: BLE001 - telemetry never breaks the app
+                swallowed("the giver of a span's name", error)
         if len(mine) > MAX_ATTRIBUTES:
             span.cut_attributes()
         if links:
