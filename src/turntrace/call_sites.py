@@ -8,23 +8,27 @@ from __future__ import annotations
 import re
 import sys
 from enum import Enum
-from importlib.machinery import SourceFileLoader
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from turntrace.literals import is_declared, is_interactive, is_loaded_from, text_of, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from types import FrameType
+    from types import CodeType, FrameType
 
 MAX_SITES: Final = 10_000
-"""Pieces of code whose constants are remembered."""
-MAX_CONSTANTS: Final = 1_000
-"""Constants of one piece of code that are remembered."""
-_MAX_MODULES: Final = 200
-"""Modules whose constants are remembered."""
+"""Pieces of code whose constants are remembered; of more, those from then on."""
+MAX_NAMED: Final = 1_000
+"""Constants of modules that are remembered for one piece of code; of more, those from then on."""
+MAX_COLLECTION: Final = 64
+"""Items of a module's tuple, list, set or dictionary among which a key is looked for."""
+NOT_A_KEY: Final = "<not a key>"
+"""Stands for a key that is no text, and is withheld as any that nobody knows."""
 
 _FILE: Final = re.compile(r"[\w-]{1,64}\.py", re.ASCII)
 _LOOKS_LIKE_ONE: Final = re.compile(r"[A-Za-z][\w .:/-]{0,63}", re.ASCII)
+_MAX_LENGTH: Final = 64
 _LOOKS_LIKE_A_KEY: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)+", re.ASCII)
 
 # Frames between a caller and us: the API's proxy, what makes decorators, and our own.
@@ -43,6 +47,7 @@ _BETWEEN: Final = frozenset(
 _WRAPPERS: Final = frozenset({"inner", "async_wrapper"})
 """What ``contextlib`` and OpenTelemetry call the function they put around a decorated one."""
 _SEQUENCES: Final = frozenset({tuple, frozenset})
+_COLLECTIONS: Final = frozenset({tuple, list, dict, set, frozenset})
 _LIBRARIES: Final = ("/site-packages/", "/dist-packages/", "/lib/python")
 
 
@@ -51,12 +56,12 @@ class Origin(NamedTuple):
 
     is_constant: bool
     """It stands in the caller's code."""
-    is_member: bool
-    """The value given with it is a declared member of an enum."""
     place: str
     """File and line of the caller, for the developer; the file without its folders."""
     is_app: bool
     """The caller is no installed library."""
+    member: str | None = None
+    """The text of the value given with it, if that is a declared member of an enum."""
 
 
 class Given(NamedTuple):
@@ -69,11 +74,19 @@ class Given(NamedTuple):
     """Of the attributes that nobody registered, by key."""
 
 
-_sites: dict[int, tuple[CodeType, dict[str, str]]] = {}
-"""By the id of a code object that is held, so not reused: its constants that were asked about."""
-_modules: dict[str, frozenset[str]] = {}
+class _Site(NamedTuple):
+    """What is known of a piece of code."""
+
+    code: CodeType
+    """Held, so that neither its id nor those of its constants are used again."""
+    constants: frozenset[int]
+    """Ids of its constants that look like names."""
+    named: dict[str, tuple[str, bool]]
+    """Texts that a name in it held, each itself: whether they stand in a module."""
 
 
+_sites: dict[int, _Site] = {}
+"""By the id of the code."""
 _places: dict[tuple[int, int], tuple[CodeType, Origin]] = {}
 """By the id of a code object that is held, and the instruction: an origin of no constant there."""
 
@@ -95,7 +108,12 @@ def _decorates(text: object) -> bool:
     while frame is not None and frame.f_globals.get("__name__") in _BETWEEN:
         if frame.f_code.co_name in _WRAPPERS:
             module = getattr(frame.f_locals.get("func"), "__module__", None)
-            return isinstance(module, str) and text in _constants(module)
+            return (
+                type(text) is str
+                and _LOOKS_LIKE_ONE.fullmatch(text) is not None
+                and isinstance(module, str)
+                and text in texts_of(module)
+            )
         frame = frame.f_back
     return False
 
@@ -105,34 +123,51 @@ def is_constant(text: Any, frame: FrameType) -> bool:
 
     That very object: text which merely equals a constant may be what a user typed. It stands in
     that code; or, if it is dotted as keys are, in a module whose name for it the code uses (see
-    ADR 6). Judged once for each place and text. Never raises.
+    ADR 6). Code counts that was loaded from a file, for it may as well be compiled from a text.
     """
-    if text.__class__ is not str:
-        return isinstance(text, Enum) and isinstance(text, str) and _is_member(text)
-    code = frame.f_code
-    site = _sites.get(id(code))
-    if site is not None and site[1].get(text) is text:
+    kind = type(text)
+    if kind is not str:
+        return issubclass(kind, str) and issubclass(kind, Enum) and is_declared(text)
+    site = _sites.get(id(frame.f_code)) or _look_at(frame)
+    if id(text) in site.constants:
         return True
-    if not _LOOKS_LIKE_ONE.fullmatch(text):
+    if not site.constants or not _LOOKS_LIKE_A_KEY.fullmatch(text):
         return False
-    if not _holds(code.co_consts, text) and not (
-        _LOOKS_LIKE_A_KEY.fullmatch(text) and _is_module_constant(text, frame)
-    ):
+    known = site.named.get(text)
+    if known is not None and known[0] is text:
+        return known[1]
+    found = _is_module_constant(text, frame)
+    if found is None:
         return False
-    if site is None and len(_sites) < MAX_SITES:
-        site = _sites[id(code)] = (code, {})
-    if site is not None and len(site[1]) < MAX_CONSTANTS:
-        site[1][text] = text
-    return True
+    if len(site.named) >= MAX_NAMED:
+        site.named.clear()
+    site.named[text] = (text, found)
+    return found
 
 
-def _holds(constants: Iterable[object], text: str) -> bool:
+def _look_at(frame: FrameType) -> _Site:
+    """Return what is known of the code of a frame that was not seen before."""
+    code = frame.f_code
+    constants = _NO_CONSTANTS
+    if is_loaded_from(code.co_filename, frame.f_globals) or is_interactive(frame.f_globals):
+        constants = frozenset({0, *_names_in(code.co_consts)})
+    if len(_sites) >= MAX_SITES:
+        _sites.clear()
+    site = _sites[id(code)] = _Site(code, constants, {})
+    return site
+
+
+_NO_CONSTANTS: Final[frozenset[int]] = frozenset()
+
+
+def _names_in(constants: Iterable[object]) -> Iterator[int]:
+    """Yield the ids of constants that look like names."""
     for constant in constants:
-        if constant is text:
-            return True
-        if constant.__class__ in _SEQUENCES and _holds(constant, text):
-            return True
-    return False
+        if type(constant) is str:
+            if len(constant) <= _MAX_LENGTH and _LOOKS_LIKE_ONE.fullmatch(constant):
+                yield id(constant)
+        elif type(constant) in _SEQUENCES:
+            yield from _names_in(constant)  # type: ignore[arg-type] # one of these
 
 
 def origin(key: Any, value: object, frame: FrameType) -> Origin:
@@ -140,8 +175,19 @@ def origin(key: Any, value: object, frame: FrameType) -> Origin:
     found = unknown(frame)
     if not is_constant(key, frame):
         return found
-    is_member = isinstance(value, Enum) and _is_member(value)
-    return found._replace(is_constant=True, is_member=is_member)
+    member = text_of(value) if isinstance(value, Enum) and is_declared(value) else None
+    return Origin(True, found.place, found.is_app, member)
+
+
+def plain_key(key: object) -> str:
+    """Return an attribute key, or the name of an event, as a text of no type of its own.
+
+    A type of its own may claim to equal a text that it does not say. What is no text at all is
+    ``NOT_A_KEY``.
+    """
+    if type(key) is str:
+        return key
+    return str.__str__(key) if issubclass(type(key), str) else NOT_A_KEY
 
 
 def origins(
@@ -151,7 +197,11 @@ def origins(
     if known.issuperset(attributes):
         return None
     frame = frame or caller()
-    return {key: origin(key, value, frame) for key, value in attributes.items() if key not in known}
+    return {
+        plain_key(key): origin(key, value, frame)
+        for key, value in attributes.items()
+        if key not in known
+    }
 
 
 NOTHING_UNKNOWN: Final = Given(is_named_by_constant=True, name_origin=None, origins=None)
@@ -182,71 +232,52 @@ def unknown(frame: FrameType) -> Origin:
         is_app = not any(part in filename for part in _LIBRARIES)
         # Whoever compiles code may call its file anything.
         name = filename.rpartition("/")[2]
-        shown = name if _FILE.fullmatch(name) else "(code without a file)"
-        found = (code, Origin(False, False, f"{shown}:{frame.f_lineno}", is_app))
-        if len(_places) < MAX_SITES:
-            _places[at] = found
+        has_file = is_loaded_from(code.co_filename, frame.f_globals) and _FILE.fullmatch(name)
+        shown = name if has_file else "(code without a file)"
+        found = (code, Origin(False, f"{shown}:{frame.f_lineno}", is_app))
+        if len(_places) >= MAX_SITES:
+            _places.clear()
+        _places[at] = found
     return found[1]
 
 
-def _is_member(value: Enum) -> bool:
-    """Tell whether an enum declares this value; one of flags may be put together."""
-    return type(value).__members__.get(value.name) is value
+def _is_module_constant(text: str, frame: FrameType) -> bool | None:
+    """Tell whether the code refers, by a name, to an object that is a constant of a module.
 
-
-def _is_module_constant(text: str, frame: FrameType) -> bool:
-    """Tell whether the code refers, by a name, to an object that is a constant of a module."""
+    The name may hold it in a small collection, too. None if no name holds it at all.
+    """
     names = frame.f_code.co_names
     space = frame.f_globals
+    found: bool | None = None
     for name in names:
         value = space.get(name)
-        if value is text:
-            owners: Iterable[str] = _owners(name, text, space)
+        if _is_held(value, text):
+            owners: Iterable[str] = _owners(name, value, space)
         elif isinstance(value, (type, ModuleType)) and any(
-            vars(value).get(attribute) is text for attribute in names
+            _is_held(vars(value).get(attribute), text) for attribute in names
         ):
             owners = (value.__module__ if isinstance(value, type) else value.__name__,)
         else:
             continue
-        if any(text in _constants(owner) for owner in owners):
+        found = False
+        if any(text in texts_of(owner) for owner in owners):
             return True
-    return False
-
-
-def _owners(name: str, text: str, space: dict[str, Any]) -> Iterator[str]:
-    """Yield the modules that may have made a global: its own, and whom it was imported from."""
-    yield str(space.get("__name__"))
-    for module_name, module in tuple(sys.modules.items()):
-        if getattr(module, "__dict__", {}).get(name) is text:
-            yield module_name
-
-
-def _constants(module_name: str) -> frozenset[str]:
-    """Return the short texts that stand in a module's code."""
-    found = _modules.get(module_name)
-    if found is None:
-        module = sys.modules.get(module_name)
-        loader = getattr(module, "__loader__", None)
-        filename = getattr(module, "__file__", None) or ""
-        if not hasattr(loader, "get_code") and filename.endswith(".py"):
-            loader = SourceFileLoader(module_name, filename)
-        try:
-            code = loader.get_code(module_name) if loader is not None else None
-        except Exception:  # noqa: BLE001 - a loader of somebody's own; it has no code for us
-            code = None
-        found = frozenset() if code is None else frozenset(_texts(code))
-        if len(_modules) < _MAX_MODULES:
-            _modules[module_name] = found
     return found
 
 
-def _texts(code: CodeType) -> Iterator[str]:
-    waiting: list[object] = [code]
-    while waiting:
-        constant = waiting.pop()
-        if isinstance(constant, CodeType):
-            waiting.extend(constant.co_consts)
-        elif isinstance(constant, (tuple, frozenset)):
-            waiting.extend(constant)
-        elif isinstance(constant, str) and _LOOKS_LIKE_ONE.fullmatch(constant):
-            yield constant
+def _is_held(value: object, text: str) -> bool:
+    return value is text or _is_in(value, text)
+
+
+def _is_in(value: Any, text: str) -> bool:
+    if type(value) not in _COLLECTIONS or len(value) > MAX_COLLECTION:
+        return False
+    return any(item is text for item in tuple(value))
+
+
+def _owners(name: str, value: object, space: dict[str, Any]) -> Iterator[str]:
+    """Yield the modules that may have made a global: its own, and whom it was imported from."""
+    yield str(space.get("__name__"))
+    for module_name, module in tuple(sys.modules.items()):
+        if getattr(module, "__dict__", {}).get(name) is value:
+            yield module_name

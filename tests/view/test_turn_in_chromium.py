@@ -282,7 +282,7 @@ def test_running_turn_says_so_and_follows_what_arrives(
     assert "parent not here (not kept, or not arrived)" in page.inner_text(f"#row-{7:016x} .said")
     store.write([spans[0], *spans[8:]]).result(10)
     _wait_for_text(page, "[data-count]", "21 spans")
-    _wait_for(page, "document.querySelector('[data-notice]').hidden")
+    _wait_for(page, "() => document.querySelector('[data-notice]').hidden")
     assert "ok" in page.inner_text("[data-stats]")
 
 

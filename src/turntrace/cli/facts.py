@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turntrace import attributes as keys
 from turntrace.cli.cleaning import clean
 from turntrace.cli.wording import duration
+from turntrace.guard.exceptions import is_safe_stack
+from turntrace.type_names import WITHHELD
 from turntrace.view import turn_facts
 from turntrace.view.turn_wording import count, dollars
 
@@ -113,6 +116,8 @@ def facts_of(span: Mapping[str, Any], *, parent_service: str | None) -> list[str
     said: list[str] = []
     if span["status"]["code"] == "error":
         said.append(_error(span))
+        if place := _place(span):
+            said.append(place)
     outcome = _text(span, keys.TURN_OUTCOME)
     if outcome and (outcome not in _QUIET_OUTCOMES or not said):
         said.append(outcome)
@@ -147,6 +152,42 @@ def _error(span: Mapping[str, Any]) -> str:
     for event in span["events"]:
         kind = kind or clean(str(event["attributes"].get(keys.EXCEPTION_TYPE, "")))
     return f"error {kind.rpartition('.')[2]}".rstrip()
+
+
+def _place(span: Mapping[str, Any]) -> str:
+    """Return where in the app a span's exception passed last: ``stock.py:61``."""
+    for event in span["events"]:
+        stack = event["attributes"].get(keys.EXCEPTION_STACKTRACE)
+        place = _innermost(stack) if is_safe_stack(stack) else ""
+        if place and WITHHELD not in place:
+            folder, _, file = place.rpartition("/")
+            is_package = folder and file.startswith("__init__.")
+            return f"{folder.rpartition('/')[2]}/{file}" if is_package else file
+    return ""
+
+
+def _innermost(stack: str) -> str:
+    """Return the innermost frame of the app that a stack of ours names first.
+
+    A stack begins with the frame in which it ended, which may be one of a library: of Python's,
+    or of the one that the exception's type is from; then the next frame is the app's.
+    """
+    kind, *lines = stack.split("\n")
+    places = []
+    for line in lines[:2]:
+        place, is_frame, _ = line.removeprefix("  ").partition(" in ")
+        if not is_frame or place.startswith(" "):
+            break
+        places.append(place)
+    if len(places) < 2:  # noqa: PLR2004 - one frame is all there is to say
+        return "".join(places)
+    library, caller = map(_package, places)
+    is_foreign = library in sys.stdlib_module_names or library == kind.partition(".")[0]
+    return places[1] if is_foreign and caller != library else places[0]
+
+
+def _package(place: str) -> str:
+    return place.partition("/")[0].partition(".py")[0]
 
 
 def _text(span: Mapping[str, Any], key: str) -> str:

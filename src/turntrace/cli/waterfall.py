@@ -25,6 +25,7 @@ from turntrace.cli.facts import (
     tag_of,
     usage_of,
 )
+from turntrace.cli.withheld import withheld_words
 from turntrace.cli.wording import aligned_duration, duration, fit
 
 if TYPE_CHECKING:
@@ -103,6 +104,10 @@ def draw(trace: Mapping[str, Any], width: int, glyphs: Glyphs | None = None) -> 
     yield _axis(layout, total_ns)
     for row in rows:
         yield _line(row, layout, total_ns, mark, glyphs)
+    if words := withheld_words(trace, width):
+        line = Text(words, "bright_black")
+        line.truncate(width, overflow="crop")
+        yield line
 
 
 def _rows(trace: Mapping[str, Any], glyphs: Glyphs) -> Iterator[Row]:

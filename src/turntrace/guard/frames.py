@@ -6,8 +6,9 @@ import os
 import re
 import sys
 import sysconfig
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from turntrace.literals import is_loaded_from
 from turntrace.type_names import WITHHELD
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class FrameLines:
         frame = traceback.tb_frame
         code = frame.f_code
         # The name of a function counts only where its file is one: an app may run a user's code.
-        if path is WITHHELD or not _is_loaded_from(code.co_filename, frame.f_globals):
+        if path is WITHHELD or not is_loaded_from(code.co_filename, frame.f_globals):
             return f"{WITHHELD}:{traceback.tb_lineno or 0} in {WITHHELD}"
         function = code.co_qualname
         if type(function) is not str or _FUNCTION.fullmatch(function) is None:
@@ -155,19 +156,6 @@ def _shaped(relative: str) -> str:
     if len(relative) > 256:  # noqa: PLR2004 - what a reader can take in
         relative = relative.rpartition("/")[2]
     return relative if _PATH.fullmatch(relative) else WITHHELD
-
-
-def _is_loaded_from(filename: object, module: dict[str, Any]) -> bool:
-    """Tell whether a code's file is that of its module: ``compile`` takes any text for a name."""
-    file = dict.get(module, "__file__")
-    if type(file) is not str or type(filename) is not str:
-        return False
-    # A frozen app's code knows less of its path, and its file has another ending.
-    return file == filename or _stem(file).endswith(_stem(filename))
-
-
-def _stem(path: str) -> str:
-    return "/" + os.path.splitext(_slashes(path))[0].lstrip("/")  # noqa: PTH122 - Path costs more
 
 
 def _slashes(path: str) -> str:

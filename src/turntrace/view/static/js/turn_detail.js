@@ -2,10 +2,12 @@
 
 import { copy, count, duration, icon, make, visible } from "./base.js";
 import { amount } from "./turn_head.js";
+import { stackBlock } from "./turn_stack.js";
+import { withheldBox, withheldSection } from "./turn_withheld.js";
 
 const LAYER_WORDS = {
   universal: "Universal", turn: "Turn", http: "HTTP", "socket.io": "Socket.IO", ai: "AI", database: "Database",
-  exception: "Exception", resource: "Resource", other: "Other",
+  exception: "Exception", guard: "Guard", resource: "Resource", other: "Other",
 };
 const SVG = "http://www.w3.org/2000/svg";
 const TEETH = 40;
@@ -61,7 +63,7 @@ export class Details {
     const parts = [this.#header(row, turn), failure(row, span), stream(row, span)];
     if (span) {
       parts.push(...span.layers.map(({ layer, attributes }) => section(LAYER_WORDS[layer] ?? layer, attributeList(attributes))));
-      parts.push(withheld(span.withheld), events(span), links(span), this.#ids(span), origin(span));
+      parts.push(withheldSection(span.withheld), events(span), links(span), this.#ids(span), origin(span));
     } else if (span === null) {
       parts.push(make("p", { class: "soft" }, "The details cannot be had: is `turntrace view` still running?"));
     }
@@ -120,30 +122,25 @@ function failure(row, span) {
   return make("p", { class: "failure" }, icon("error"), words, span?.status_message ? `: ${span.status_message}` : "");
 }
 
-function withheld({ attributes, events: eventCount, links: linkCount }) {
-  const words = [[attributes, "attribute"], [eventCount, "event"], [linkCount, "link"]]
-    .filter(([number]) => number)
-    .map(([number, noun]) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`);
-  if (!words.length) return null;
-  return make("section", { class: "withheld" },
-    make("h3", {}, icon("shield"), `${words.join(", ")} withheld`),
-    make("p", {}, "They are not on the list of what may leave, or over a limit: their values stayed in the process."));
-}
-
 function events(span) {
   if (!span.events.length) return null;
   return section("Events", ...span.events.map((event) =>
     make("div", { class: "event" },
       make("p", {}, make("b", {}, event.name), make("span", { class: "dim" }, "at ", ...amount(event.at))),
-      attributeList(event.attributes),
-      event.withheld ? make("p", { class: "dim" }, `${count(event.withheld)} withheld`) : "")));
+      event.message ? make("p", { class: "words" }, event.message) : null,
+      stackBlock(event.stack),
+      event.attributes.length ? attributeList(event.attributes) : null,
+      withheldBox(event.withheld, { isBrief: span.withheld.keys.length > 0 }))));
 }
 
 function links(span) {
   if (!span.links.length) return null;
   return section("Links", make("div", { class: "links" }, ...span.links.map((link) =>
     make("a", { href: `/turns/${link.trace_id}#${link.span_id}` },
-      make("span", { class: "kind" }, "LINK"), make("span", { class: "what code" }, link.trace_id), make("span", { class: "dim" }, "open")))));
+      make("span", { class: "kind" }, "LINK"), make("span", { class: "what code" }, link.trace_id), make("span", { class: "dim" }, "open"))),
+    ...span.links.map((link) => withheldBox(link.withheld, {
+      of: ` of the link to ${link.trace_id.slice(0, 8)}`, isBrief: span.withheld.keys.length > 0,
+    }))));
 }
 
 function origin(span) {
