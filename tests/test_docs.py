@@ -199,7 +199,7 @@ def test_no_key_is_set_by_a_part_that_the_page_does_not_explain() -> None:
 @pytest.mark.parametrize("name", [name for names in NEVER for name in names.split(", ")])
 def test_no_text_leaves_under_a_key_of_which_the_page_says_so(name: str) -> None:
     key, text = name.replace("*", "any"), "typed"
-    origin = Origin(is_constant=True, is_member=False, place="app.py:1", is_app=True)
+    origin = Origin(is_constant=True, place="app.py:1", is_app=True)
     kept, dropped = GuardStage(Schema(), lambda _: None).filtered({key: text}, {key: origin})
     assert dropped == 1
     assert text not in kept.values()
@@ -220,7 +220,7 @@ def test_the_log_line_in_the_guide_is_the_one_that_is_written(
     (line,) = [text for text in shown("text") if "was withheld" in text]
     (key,) = re.findall(r'attribute "([^"]+)"', line)
     (place,) = re.findall(r"\((\w+\.py:\d+)\)", line)
-    Withheld().text(key, Origin(is_constant=True, is_member=False, place=place, is_app=True))
+    Withheld().text(key, Origin(is_constant=True, place=place, is_app=True))
     assert " ".join(line.split()) == caplog.messages[-1]
 
 

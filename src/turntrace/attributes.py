@@ -7,6 +7,7 @@ that an app registers. ``docs/reference/attributes.md`` is written from here.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -273,6 +274,34 @@ CALLED = frozenset(
     }
 )
 """Keys that say whom a client called; on a server's span they would be the client's ``Host``."""
+
+NEVER = {
+    "gen_ai.input.messages": "what was said to the model",
+    "gen_ai.output.messages": "what it said",
+    "gen_ai.system_instructions": "the prompt of the app",
+    "gen_ai.tool.definitions": "what the model was told of the tools",
+    "gen_ai.tool.call.arguments": "written by the model, out of what was said",
+    "gen_ai.tool.call.result": "what a tool found",
+    "url.full, url.path, url.query, http.url, http.target": "paths and queries hold what was typed",
+    "user_agent.original, http.user_agent": "written by the client",
+    "http.request.header.*, http.response.header.*": "credentials, cookies, and text",
+    "http.request.body, http.response.body": "content",
+    "db.query.parameter.*, db.statement.parameters": "values",
+    "exception.message": "but of types that the app vouches for, where the operator allows it",
+    "process.command, process.command_args, process.command_line": "also not as resource attribute",
+}
+"""Keys whose text does not leave, and why; a star stands for any one word."""
+
+_NEVER = re.compile(
+    "|".join(
+        re.escape(key.strip()).replace(r"\*", ".+") for keys in NEVER for key in keys.split(",")
+    )
+)
+
+
+def holds_content(key: str) -> bool:
+    """Tell whether a key is one of ``NEVER``: no app can register it."""
+    return _NEVER.fullmatch(key) is not None
 
 
 def keys_of(vocabulary: Vocabulary) -> frozenset[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from types import CodeType, FrameType
 
-MAX_SITES: Final = 10_000
+MAX_SITES: Final = 4_000
 """Pieces of code whose constants are remembered; of more, those from then on."""
 MAX_NAMED: Final = 1_000
 """Constants of modules that are remembered for one piece of code; of more, those from then on."""
@@ -79,6 +79,8 @@ class _Site(NamedTuple):
 
     code: CodeType
     """Held, so that neither its id nor those of its constants are used again."""
+    is_loaded: bool
+    """Whether it comes from a file, as an app's own code does; of other code nothing counts."""
     constants: frozenset[int]
     """Ids of its constants that look like names."""
     named: dict[str, tuple[str, bool]]
@@ -121,9 +123,9 @@ def _decorates(text: object) -> bool:
 def is_constant(text: Any, frame: FrameType) -> bool:
     """Tell whether ``text`` looks like a name and is a constant in the code of ``frame``.
 
-    That very object: text which merely equals a constant may be what a user typed. It stands in
-    that code; or, if it is dotted as keys are, in a module whose name for it the code uses (see
-    ADR 6). Code counts that was loaded from a file, for it may as well be compiled from a text.
+    That very object: text which merely equals a constant may be what a user typed. But if it is
+    dotted as keys are, it may as well stand anywhere in that module's code, or in a module whose
+    name for it the code uses (see ADR 6). Code counts only if it was loaded from a file.
     """
     kind = type(text)
     if kind is not str:
@@ -131,8 +133,13 @@ def is_constant(text: Any, frame: FrameType) -> bool:
     site = _sites.get(id(frame.f_code)) or _look_at(frame)
     if id(text) in site.constants:
         return True
-    if not site.constants or not _LOOKS_LIKE_A_KEY.fullmatch(text):
+    if not site.is_loaded or not _LOOKS_LIKE_A_KEY.fullmatch(text):
         return False
+    return text in texts_of(str(frame.f_globals.get("__name__"))) or _is_named(text, site, frame)
+
+
+def _is_named(text: str, site: _Site, frame: FrameType) -> bool:
+    """Tell whether a name in the code holds a constant of another module; looked up once."""
     known = site.named.get(text)
     if known is not None and known[0] is text:
         return known[1]
@@ -148,16 +155,13 @@ def is_constant(text: Any, frame: FrameType) -> bool:
 def _look_at(frame: FrameType) -> _Site:
     """Return what is known of the code of a frame that was not seen before."""
     code = frame.f_code
-    constants = _NO_CONSTANTS
-    if is_loaded_from(code.co_filename, frame.f_globals) or is_interactive(frame.f_globals):
-        constants = frozenset({0, *_names_in(code.co_consts)})
+    space = frame.f_globals
+    is_loaded = is_loaded_from(code.co_filename, space) or is_interactive(space)
+    constants = frozenset(_names_in(code.co_consts) if is_loaded else ())
     if len(_sites) >= MAX_SITES:
         _sites.clear()
-    site = _sites[id(code)] = _Site(code, constants, {})
+    site = _sites[id(code)] = _Site(code, is_loaded, constants, {})
     return site
-
-
-_NO_CONSTANTS: Final[frozenset[int]] = frozenset()
 
 
 def _names_in(constants: Iterable[object]) -> Iterator[int]:
@@ -175,7 +179,8 @@ def origin(key: Any, value: object, frame: FrameType) -> Origin:
     found = unknown(frame)
     if not is_constant(key, frame):
         return found
-    member = text_of(value) if isinstance(value, Enum) and is_declared(value) else None
+    is_member = issubclass(type(value), Enum) and is_declared(value)  # type: ignore[arg-type]
+    member = text_of(value) if is_member else None  # type: ignore[arg-type] # an enum's
     return Origin(True, found.place, found.is_app, member)
 
 
@@ -242,7 +247,7 @@ def unknown(frame: FrameType) -> Origin:
 
 
 def _is_module_constant(text: str, frame: FrameType) -> bool | None:
-    """Tell whether the code refers, by a name, to an object that is a constant of a module.
+    """Tell whether the code refers, by a name, to an object that is a constant of its module.
 
     The name may hold it in a small collection, too. None if no name holds it at all.
     """
@@ -252,7 +257,7 @@ def _is_module_constant(text: str, frame: FrameType) -> bool | None:
     for name in names:
         value = space.get(name)
         if _is_held(value, text):
-            owners: Iterable[str] = _owners(name, value, space)
+            owners: Iterable[str] = _owners(name, value)
         elif isinstance(value, (type, ModuleType)) and any(
             _is_held(vars(value).get(attribute), text) for attribute in names
         ):
@@ -275,9 +280,8 @@ def _is_in(value: Any, text: str) -> bool:
     return any(item is text for item in tuple(value))
 
 
-def _owners(name: str, value: object, space: dict[str, Any]) -> Iterator[str]:
-    """Yield the modules that may have made a global: its own, and whom it was imported from."""
-    yield str(space.get("__name__"))
+def _owners(name: str, value: object) -> Iterator[str]:
+    """Yield the modules that may have made a global."""
     for module_name, module in tuple(sys.modules.items()):
         if getattr(module, "__dict__", {}).get(name) is value:
             yield module_name

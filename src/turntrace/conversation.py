@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +9,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from turntrace import attributes as keys
+from turntrace import shapes
 from turntrace.call_sites import origins
 from turntrace.failsafe import Guarded
 from turntrace.literals import is_literal
@@ -36,8 +36,6 @@ _MAX_NAMES = 1000
 
 _names: set[str] = {_UNNAMED}
 """Names of turns that stood as constants in somebody's code."""
-
-_IDENTIFIER = re.compile(r"[\w.:/@+-]{1,128}", re.ASCII)
 
 
 class Turn(SpanScope[RunningTurn]):
@@ -200,7 +198,7 @@ def add_join_attributes(
 
     Args:
         room: The Socket.IO room, as ``socket.room``: an identifier of up to 128 characters; a
-            name with other characters is left out.
+            name with other characters does not leave.
         session_id: The conversation, on every span of the trace.
         user_id: Who joined, on every span of the trace.
         room_id: The app's own room (``room.id``), on every span of the trace.
@@ -210,8 +208,7 @@ def add_join_attributes(
         >>> add_join_attributes(room="session:0d9f6a4e", session_id="0d9f6a4e")
     """
     bind(session_id=session_id, user_id=user_id, room_id=room_id)
-    is_name = isinstance(room, str) and _IDENTIFIER.fullmatch(room) is not None
-    _add(span, {keys.SOCKET_ROOM: room if is_name else None})
+    _add(span, {keys.SOCKET_ROOM: None if room is None else shapes.ID.clean(room)})
 
 
 def add_rate_limit_attributes(

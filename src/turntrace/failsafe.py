@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from turntrace.type_names import WITHHELD, safe_type
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("turntrace")
 
-_seen: dict[tuple[str, type[BaseException]], int] = {}
+_seen: dict[tuple[str, str], int] = {}
 _MAX_PLACES = 1000
 _FILE = re.compile(r"[\w./\\:+@-]{1,1024}\.pyc?", re.ASCII)
 
@@ -23,7 +24,8 @@ def swallowed(place: str, error: BaseException) -> None:
 
     The text is left out because an exception of a traced library may quote what a user typed.
     """
-    key = (place, type(error))
+    kind = safe_type(type(error))
+    key = (place, kind)
     count = _seen.get(key, 0)
     if count == 0 and len(_seen) >= _MAX_PLACES:
         return
@@ -33,13 +35,14 @@ def swallowed(place: str, error: BaseException) -> None:
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
         line = _place(trace) if trace else "unknown line"
-        logger.warning(
-            "turntrace: %s failed with %s at %s; the app is not affected, this part of the trace"
-            " is missing. Said once per kind; please report it.",
-            place,
-            safe_type(type(error)),
-            line,
-        )
+        with suppress(Exception):  # a filter of the app's own may raise
+            logger.warning(
+                "turntrace: %s failed with %s at %s; the app is not affected, this part of the"
+                " trace is missing. Said once per kind; please report it.",
+                place,
+                kind,
+                line,
+            )
 
 
 def _place(trace: TracebackType) -> str:
@@ -50,7 +53,7 @@ def _place(trace: TracebackType) -> str:
 
 def failures() -> dict[str, int]:
     """Return how often each place swallowed an error, as ``{"place: Type": count}``."""
-    return {f"{place}: {kind.__qualname__}": count for (place, kind), count in _seen.items()}
+    return {f"{place}: {kind}": count for (place, kind), count in tuple(_seen.items())}
 
 
 class Guarded:

@@ -40,7 +40,8 @@ _members: dict[int, tuple[enum.Enum, bool]] = {}
 def is_literal(text: str, frame: FrameType | None, *, frames: int = 1) -> bool:
     """Tell whether ``text`` is a literal in the code of ``frame`` or of its callers.
 
-    A declared member of an enum is one too. Variables are not, not even upper-case ones: what
+    A declared member of an enum is one too. Of code that comes from no file nothing counts, for it
+    may have been compiled from a text. Variables are not, not even upper-case ones: what
     they hold may have been assigned while the program ran. Never raises.
 
     Args:
@@ -53,7 +54,10 @@ def is_literal(text: str, frame: FrameType | None, *, frames: int = 1) -> bool:
     if type(text) is not str:
         return False  # a type of its own may compare as it likes
     while frame is not None and frames > 0:
-        if _holds(frame.f_code, text):
+        code, space = frame.f_code, frame.f_globals
+        if _holds(code, text) and (
+            is_loaded_from(code.co_filename, space) or is_interactive(space)
+        ):
             return True
         frame = frame.f_back
         frames -= 1
@@ -74,9 +78,10 @@ def _holds(code: CodeType, text: str) -> bool:
 def is_declared(member: enum.Enum) -> bool:
     """Tell whether code declares a member of an enum, with the text it has.
 
-    An enum can be made at run time of any texts, and be given members later: a member counts if
-    its class stands in its module's code, outside of functions, and names it; or if its text
-    stands there. What holds no text is none of that. Combined flags are no members.
+    An enum can be made at run time of any texts, and be given members later. So a member counts
+    if its module holds the class, and has the body of such a class in its code, outside of
+    functions, which names the member; or if the text stands in the module's code. One without a
+    text counts as well. Combined flags are no members.
     """
     found = _members.get(id(member))
     if found is None:
@@ -100,11 +105,23 @@ def _is_in_code(member: enum.Enum) -> bool:
     text = text_of(member)
     if text is None:
         return True
-    module = kind.__module__
-    if is_interactive(getattr(sys.modules.get(module), "__dict__", {})):
+    name, qualname = kind.__module__, kind.__qualname__
+    space = getattr(sys.modules.get(name), "__dict__", {})
+    if is_interactive(space):
         return True
-    code = _code_of(module)
-    return (kind.__qualname__, member._name_) in code.members or text in code.texts
+    code = _code_of(name)
+    if text in code.texts:
+        return True
+    return (qualname, member._name_) in code.members and _held(space, qualname) is kind
+
+
+def _held(space: Any, qualname: str) -> object:
+    """Return what a module holds under the name of a class."""
+    found: object = None
+    for name in qualname.split("."):
+        found = space.get(name)
+        space = vars(found) if isinstance(found, type) else {}
+    return found
 
 
 def is_interactive(space: dict[str, Any]) -> bool:

@@ -6,7 +6,7 @@ import re
 import weakref
 from typing import TYPE_CHECKING
 
-from turntrace.attributes import KEYS
+from turntrace.attributes import KEYS, holds_content
 from turntrace.errors import ConfigurationError
 from turntrace.shapes import declared
 
@@ -74,6 +74,8 @@ def entry(key: object, asked: object) -> tuple[str, Shape]:
         )
     if key in KEYS:
         raise ConfigurationError(f"{key} is a key of turntrace's own; its shape is fixed")
+    if holds_content(key):
+        raise ConfigurationError(f"{key} holds content by its definition: use a key of your own")
     try:
         return str.__str__(key), declared(asked)
     except ConfigurationError as error:
@@ -88,7 +90,9 @@ def registered(key: str) -> Shape | None:
 def family(key: str) -> Shape | None:
     """Return the shape of the longest family that covers ``key``."""
     covering = [prefix for prefix in _families if key.startswith(prefix)]
-    return _families[max(covering, key=len)] if covering else None
+    if not covering or holds_content(key):
+        return None
+    return _families[max(covering, key=len)]
 
 
 def on_change(method: Callable[[], None]) -> None:

@@ -92,6 +92,8 @@ class Number(Shape):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return None
         plain = int(value) if isinstance(value, int) else float(value)
+        if isinstance(plain, int) and not is_short(plain):
+            return None
         return plain if self.low <= plain <= self.high else None
 
 
@@ -128,15 +130,28 @@ def is_number(value: object) -> bool:
     """Tell whether a value is a finite number or a bool: what can hold no text."""
     if isinstance(value, float):
         return math.isfinite(value)
-    return isinstance(value, int)
+    return isinstance(value, int) and is_short(value)
 
 
-_LARGEST: Final = 2**53
+def is_plain(value: object) -> bool:
+    """Tell whether a value can hold no text: a number, a bool, or a sequence of these."""
+    if isinstance(value, tuple):
+        return all(map(is_number, value))
+    return is_number(value)
+
+
+def is_short(number: int) -> bool:
+    """Tell whether a number has no more than 64 bits: digits without end may stand for a text."""
+    return -(2**63) <= number < 2**63
+
+
+LARGEST: Final = 2**53
+"""Up to which every int is a float, too."""
 
 ID: Final = Text(
     "id",
-    "an identifier: up to 128 letters, digits and `_ . : / @ + = -`, no white space",
-    r"[A-Za-z0-9_][\w.:/@+=-]{0,127}",
+    "an identifier: up to 128 letters, digits and `_ . : / @ + = ~ | -`, no white space",
+    r"[\w-][\w.:/@+=~|-]{0,127}",
 )
 WORD: Final = Text("word", "up to 64 letters, digits and `_ . : -`", r"[A-Za-z0-9_][\w.:-]{0,63}")
 NAME: Final = Text(
@@ -152,10 +167,10 @@ TYPE: Final = Text(
 ROUTE: Final = Text(
     "route",
     "the template of a route, with names in braces in place of values",
-    r"/?[\w/{}:.*<>@~-]{0,255}",
+    r"/?[\w/{}:.*<>@~+\\\[\]()^$,|-]{0,255}",
 )
 HOST: Final = Text("host", "a host name or IP address", r"[A-Za-z0-9_\[:][\w.:\[\]%-]{0,252}")
-MODEL: Final = Text("model", "a model's name", r"[\w][\w.:/@+-]{0,127}")
+MODEL: Final = Text("model", "a model's name", r"[\w@][\w.:/@+-]{0,127}")
 SUMMARY: Final = Text(
     "summary", "an operation in capitals, and what it is about", r"[A-Z]{2,16}( [\w.*$-]{1,128})?"
 )
@@ -170,11 +185,11 @@ WORDS: Final = Several(WORD)
 
 FLAG: Final = Flag("flag", "true or false")
 NUMBER: Final = Number("number", "a finite number", -1.7976931348623157e308, 1.7976931348623157e308)
-COUNT: Final = Number("count", "a number of things, 0 and up", 0, _LARGEST)
-BYTES: Final = Number("bytes", "bytes, 0 and up", 0, _LARGEST)
-TOKENS: Final = Number("tokens", "tokens, 0 and up", 0, _LARGEST)
-MILLISECONDS: Final = Number("ms", "milliseconds, 0 and up", 0, _LARGEST)
-SECONDS: Final = Number("s", "seconds, 0 and up", 0, _LARGEST)
+COUNT: Final = Number("count", "a number of things, 0 and up", 0, LARGEST)
+BYTES: Final = Number("bytes", "bytes, 0 and up", 0, LARGEST)
+TOKENS: Final = Number("tokens", "tokens, 0 and up", 0, LARGEST)
+MILLISECONDS: Final = Number("ms", "milliseconds, 0 and up", 0, LARGEST)
+SECONDS: Final = Number("s", "seconds, 0 and up", 0, LARGEST)
 DOLLARS: Final = Number("USD", "US dollars, 0 and up", 0, 1e12)
 STATUS: Final = Number("status", "an HTTP status, 100 to 599", 100, 599)
 PORT: Final = Number("port", "0 to 65535", 0, 65535)

@@ -275,6 +275,18 @@ def test_a_scope_that_does_not_look_like_one_is_withheld(guarded: Guarded) -> No
     assert guarded.record(tracer.start_span("x")).scope.version == "0.66b1"
 
 
+@pytest.mark.parametrize(
+    ("version", "leaves"),
+    [
+        *((one, one) for one in ("1.0", "0.45b0", "v2.1.3", "1.2.3-rc.1", "3.0.0.dev1+g1a2b3c4")),
+        *((one, "") for one in ("", "yes", "Cheesecake", "1.0 please", "1.cheesecake", "9" * 65)),
+    ],
+)
+def test_the_version_of_a_scope_is_a_number(version: str, leaves: str, guarded: Guarded) -> None:
+    span: Any = guarded.provider.get_tracer("app", version).start_span("x")
+    assert guarded.record(span).scope.version == leaves
+
+
 def test_a_span_that_the_app_renamed_loses_its_name(guarded: Guarded) -> None:
     span = guarded.span("socket.io chat:message")
     span.update_name(str(b"plain words", "ascii"))

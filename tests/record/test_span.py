@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -253,6 +254,7 @@ def _circle() -> list[Any]:
         lambda span: span.set_status("ERROR"),
         lambda span: span.set_status(None),
         lambda span: span.end("now"),
+        lambda span: eval("span.update_name('y')", {"__name__": None, "span": span}),  # noqa: S307 - an app's code
     ],
 )
 def test_no_misuse_of_a_span_reaches_the_app_or_loses_the_span(
@@ -264,6 +266,13 @@ def test_no_misuse_of_a_span_reaches_the_app_or_loses_the_span(
     assert ended == [span]
     assert span.end_time >= span.start_time
     assert span.status.status_code is StatusCode.UNSET
+
+
+@pytest.mark.parametrize("moment", ["now", 1.5, [], object()])
+def test_a_start_that_is_no_time_is_now(moment: Any, tracer: Any, ended: Ended) -> None:
+    before = time.time_ns()
+    tracer.start_span("x", start_time=moment).end()
+    assert before <= ended[0].start_time <= ended[0].end_time
 
 
 def test_none_says_nothing_and_takes_nothing_away(tracer: Any) -> None:

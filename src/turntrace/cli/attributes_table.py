@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from turntrace.attributes import KEYS, Key, Vocabulary
+from turntrace.attributes import KEYS, NEVER, Key, Vocabulary
 from turntrace.shapes import DECLARABLE, Shape
 
 if TYPE_CHECKING:
@@ -28,23 +28,6 @@ PARTS: Final = {
     "sqlalchemy": "the hook for SQLAlchemy",
 }
 """The words of the column "set by"."""
-
-NEVER: Final = {
-    "gen_ai.input.messages": "what was said to the model",
-    "gen_ai.output.messages": "what it said",
-    "gen_ai.system_instructions": "the prompt of the app",
-    "gen_ai.tool.definitions": "what the model was told of the tools",
-    "gen_ai.tool.call.arguments": "written by the model, out of what was said",
-    "gen_ai.tool.call.result": "what a tool found",
-    "url.full, url.path, url.query, http.url, http.target": "paths and queries hold what was typed",
-    "user_agent.original, http.user_agent": "written by the client",
-    "http.request.header.*, http.response.header.*": "credentials, cookies, and text",
-    "http.request.body, http.response.body": "content",
-    "db.query.parameter.*, db.statement.parameters": "values",
-    "exception.message": "but of types that the app vouches for, where the operator allows it",
-    "process.command, process.command_args, process.command_line": "also not as resource attribute",
-}
-"""Keys whose text does not leave, and why; a star stands for any one word."""
 
 _VOCABULARIES: Final = {
     Vocabulary.BOTH: "both",
@@ -82,8 +65,7 @@ _NEVER: Final = """
 ## What is not let out
 
 No text leaves under these keys, whoever sets them: they have no shape here. Its length may leave,
-as `<key>.length`, where the key stands in the code that sets it. Only an app that registers one of
-them itself lets its text out.
+as `<key>.length`, where the key stands in the code that sets it. They cannot be registered.
 """
 
 _MORE: Final = """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from turntrace import shapes
 from turntrace.attributes import CALLED
+from turntrace.shapes import LARGEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,12 +33,13 @@ _IDENTIFIERS: Final[set[object]] = set()
 class Plan:
     """What to look at, for one set of keys in one order."""
 
-    __slots__ = ("_identifiers", "_numbers", "_passed", "_texts", "looked_up", "others")
+    __slots__ = ("_flags", "_identifiers", "_numbers", "_passed", "_texts", "looked_up", "others")
 
     def __init__(self, names: Iterable[object], schema: Schema, *, is_server: bool) -> None:
         looked_up: list[str] = []
         identifiers: list[str] = []
         numbers: list[tuple[str, float, float]] = []
+        flags: list[str] = []
         others: list[object] = []
         for name in names:
             shape = schema.shape_of(name)
@@ -46,7 +48,9 @@ class Plan:
                 continue
             key: Any = name
             if isinstance(shape, shapes.Number):
-                numbers.append((key, shape.low, shape.high))
+                numbers.append((key, max(shape.low, -LARGEST), min(shape.high, LARGEST)))
+            elif isinstance(shape, shapes.Flag):
+                flags.append(key)
             elif shape is shapes.ID:
                 identifiers.append(key)
             else:
@@ -60,16 +64,17 @@ class Plan:
         )
         self._identifiers = tuple(identifiers)
         self._numbers = tuple(numbers)
+        self._flags = tuple(flags)
         self._passed: set[object] = set()
 
     def passes(self, attributes: dict[Any, Any]) -> bool:
-        """Tell whether every declared value is certainly what it should be.
-
-        A bool counts as the number it equals among the texts that passed: it can say no more.
-        """
+        """Tell whether every declared value is certainly what it should be."""
         for key, low, high in self._numbers:
             value = attributes[key]
             if value.__class__ not in _NUMBERS or not low <= value <= high:  # type: ignore[operator] # a number
+                return False
+        for key in self._flags:
+            if attributes[key].__class__ is not bool:
                 return False
         for key in self._identifiers:
             if attributes[key] not in _IDENTIFIERS:
@@ -77,18 +82,20 @@ class Plan:
         texts = self._texts
         return texts is None or texts(attributes) in self._passed
 
-    def remember(self, attributes: dict[Any, Any]) -> None:
-        """Remember the texts of attributes that passed unchanged."""
+    def remember(self, attributes: dict[Any, Any]) -> int:
+        """Remember the texts of attributes that passed unchanged; return how many characters."""
         for key in self._identifiers:
             if len(_IDENTIFIERS) >= MAX_IDENTIFIERS:
                 _IDENTIFIERS.clear()
             _IDENTIFIERS.add(attributes[key])
         if self._texts is None:
-            return
+            return 0
         values = self._texts(attributes)
         each = values if len(self.looked_up) > 1 else (values,)
-        if sum(len(value) for value in each if isinstance(value, str)) > _MAX_TEXT:
-            return
+        characters = sum(len(value) for value in each if isinstance(value, str))
+        if characters > _MAX_TEXT:
+            return 0
         if len(self._passed) >= MAX_REMEMBERED:
             self._passed.clear()
         self._passed.add(values)
+        return characters

@@ -31,9 +31,15 @@ _NAME = re.compile(
     r"(?:socket\.io (?:connect |emit )?|[a-z_]{1,32} |[A-Z]{1,16} )?[\w*./:,{}()@+-]{1,128}",
     re.ASCII,
 )
+_MAX_TOLD = 512
 _OPERATION = re.compile(r"[A-Z]{2,16}|[a-z][a-z_]{2,31}", re.ASCII)
 _SCOPE_NAME = re.compile(r"[A-Za-z_][\w.-]{0,127}", re.ASCII)
-_SCOPE_VERSION = re.compile(r"[\w.+!-]{0,64}", re.ASCII)
+# A number, and what release stage or commit it is: no word of somebody's own.
+_SCOPE_VERSION = re.compile(
+    r"(?=.{1,64}\Z)v?\d{1,8}(?:\.\d{1,8}){0,4}"
+    r"(?:[-.+_]?(?:alpha|beta|dev|final|post|pre|rc|snapshot|a|b|c|g?[0-9a-f]{7,40})\.?\d{0,8}){0,4}",
+    re.ASCII | re.IGNORECASE,
+)
 _SCHEMA_URL = re.compile(r"https://opentelemetry\.io/schemas/[\d.]{1,16}", re.ASCII)
 
 _REDIS_COMMANDS = (
@@ -105,7 +111,7 @@ class Schema:
         That is how the semantic conventions name spans: ``GET``, ``chat gemini-2.5-flash``,
         ``SELECT main``; the values are those that leave with the span anyway.
         """
-        if name.__class__ is not str:
+        if type(name) is not str or len(name) > _MAX_TOLD:
             return False
         first, _, rest = name.partition(" ")
         if first in _OPERATIONS:

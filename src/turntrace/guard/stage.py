@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import SpanKind, StatusCode
 
 from turntrace import registry
 from turntrace.attributes import (
+    CALLED,
     DB_SYSTEM,
     DB_SYSTEM_NAME,
     EXCEPTION_MESSAGE,
     EXCEPTION_STACKTRACE,
+    KEYS,
     SAMPLING_REASON,
     STATEMENTS,
     WITHHELD_KEYS,
 )
+from turntrace.failsafe import swallowed
 from turntrace.guard.exceptions import is_safe_stack
 from turntrace.guard.plan import Plan
 from turntrace.guard.schema import WITHHELD_NAME, Schema
@@ -27,7 +30,7 @@ from turntrace.record.span_record import (
     Scope,
     SpanRecord,
 )
-from turntrace.shapes import is_number
+from turntrace.shapes import is_plain
 from turntrace.statements import without_literals
 
 if TYPE_CHECKING:
@@ -49,12 +52,15 @@ IS_REMOTE: Final = 0x300
 MAX_JUDGED: Final = 10_000
 """Names and scopes whose judgement is remembered, of 128 characters at most."""
 MAX_PLANS: Final = 2_000
-"""Sets of keys whose plan is remembered, of 64 keys of 64 characters at most."""
+"""Sets of keys whose plan is remembered, of 64 keys of 64 characters at most; of more, those
+from then on."""
+MAX_REMEMBERED_CHARACTERS: Final = 4_000_000
+"""Characters of texts that passed, in all plans; of more, those from then on."""
 
+REASON: Final = KEYS[SAMPLING_REASON].shape
 _MAX_NAME_LENGTH: Final = 128
 _MAX_KEYS = _MAX_KEY_LENGTH = 64
 _MAX_MEMBER_LENGTH: Final = 256
-_MAX_INTEGER: Final = 2**63
 _SERVER: Final = 1
 _NO_ORIGINS: Final[Mapping[object, Origin]] = {}
 
@@ -91,6 +97,10 @@ class GuardStage:
         self._judged = 0
         self._plans: dict[tuple[object, ...], Plan] = {}
         self._server_plans: dict[tuple[object, ...], Plan] = {}
+        self._remembered = 0
+        self._era = object()
+        """Stands for this guard and what is registered: what was judged before counts no more."""
+        self._reasons: dict[str, str] = {}
         self._report = Withheld()
         registry.on_change(self.forget)
 
@@ -100,12 +110,43 @@ class GuardStage:
         return self._report.counts
 
     def forget(self) -> None:
-        """Judge everything anew: the app registered attributes."""
+        """Judge everything anew: the app registered attributes, or too much is remembered."""
         self._plans, self._server_plans = {}, {}
+        self._remembered = 0
+        self._era = object()
 
     def on_end(self, span: Span) -> None:
-        """Guard an ended span and pass the record on."""
-        self._following(self.record(span))
+        """Guard an ended span and pass the record on; one that cannot be judged leaves bare."""
+        try:
+            record = self.record(span)
+        except Exception as error:  # noqa: BLE001 - others write to what a span holds
+            swallowed("the guard", error)
+            record = self._bare(span)
+        self._following(record)
+
+    def _bare(self, span: Span) -> SpanRecord:
+        """Return a span's place in its trace and nothing else."""
+        return SpanRecord(
+            trace_id=span.trace_id.to_bytes(16, "big"),
+            span_id=span.span_id.to_bytes(8, "big"),
+            parent_span_id=span.parent_id.to_bytes(8, "big") if span.parent_id else b"",
+            parent_is_remote=span.parent_context is not None and span.parent_context.is_remote,
+            flags=span.local_trace.flags,
+            trace_state="",
+            name=WITHHELD_NAME,
+            kind=0,
+            start_ns=span.start_time,
+            end_ns=span.end_time or span.start_time,
+            attributes={},
+            events=(),
+            links=(),
+            status_code=0,
+            status_description="",
+            dropped_attributes=len(span._attributes),  # noqa: SLF001 - the property may fail as well
+            dropped_events=len(span._events or ()),  # noqa: SLF001 - the property copies
+            dropped_links=len(span._links or ()),  # noqa: SLF001 - the property copies
+            scope=self._judge_scope(span.scope).leaves,
+        )
 
     def record(self, span: Span) -> SpanRecord:
         """Return what may leave of ``span``. Copies first: the span may still be written to.
@@ -114,7 +155,8 @@ class GuardStage:
         """
         local_trace = span.local_trace
         scope = self._scopes.get(id(span.scope)) or self._judge_scope(span.scope)
-        kind = getattr(span.kind, "_value_", 0)  # .value is a property in Python
+        given = span.kind
+        kind = given._value_ if type(given) is SpanKind else 0  # .value is a property in Python
         attributes: dict[Any, Any] = dict(span._attributes)  # noqa: SLF001 - the property copies twice
         plan = (self._server_plans if kind == _SERVER else self._plans).get((*attributes,))
         dropped = 0
@@ -122,16 +164,23 @@ class GuardStage:
             attributes, dropped = self.filtered(attributes, span.origins, is_server=kind == _SERVER)
         if local_trace.bound:
             bound, withheld = self._bound(local_trace)
+            own_keys: Any = attributes.get(WITHHELD_KEYS)
             attributes = {**bound, **attributes}
+            if own_keys:
+                bound_keys: Any = bound.get(WITHHELD_KEYS, ())
+                attributes[WITHHELD_KEYS] = tuple(sorted({*bound_keys, *own_keys}))
             dropped += withheld
         if span is local_trace.root:
-            attributes[SAMPLING_REASON] = local_trace.verdict.reason
+            reason = local_trace.verdict.reason
+            reason = self._reasons.get(reason) or self._reason(reason)
+            if reason:
+                attributes[SAMPLING_REASON] = reason
         name = span.name
         rest = _NO_REST
         if span.__dict__:  # what most spans never have: see the span
             rest = self._rest(span, attributes)
         events, links, status_code, lost, lost_events, lost_links = rest
-        if not span.is_named_by_constant and (span.is_renamed or name not in scope.names):
+        if name is not span.constant_name and (span.is_renamed or name not in scope.names):
             name = self._name(span, scope, name, attributes)
         parent_id = span.parent_id
         parent = span.parent_context
@@ -190,13 +239,15 @@ class GuardStage:
             is_server: Whether they are those of a server's span.
         """
         kept: dict[Any, Any] = dict(attributes)
-        plan = self._plan(kept, is_server=is_server)
         origins = origins or _NO_ORIGINS
+        plan = self._plan(kept, origins, is_server=is_server)
         others: dict[Any, Any] = {key: kept.pop(key) for key in plan.others}
         if not plan.passes(kept):
             declared, kept = kept, self._cleaned(kept)
             if kept == declared:
-                plan.remember(kept)
+                self._remembered += plan.remember(kept)
+                if self._remembered > MAX_REMEMBERED_CHARACTERS:
+                    self.forget()
         dropped = len(attributes) - len(kept) - len(others)
         texts: list[str] = []
         for key, value in others.items():
@@ -239,10 +290,11 @@ class GuardStage:
             self._report.count(key)
             self._report.key(origin)
             return False
-        if origin.is_member and isinstance(value, str):
-            kept[key] = value[:_MAX_MEMBER_LENGTH]
+        # Another value may have been set since, and it may have been somebody's text.
+        if origin.member is not None and value == origin.member:
+            kept[key] = origin.member[:_MAX_MEMBER_LENGTH]
             return True
-        if _is_plain(value):
+        if is_plain(value):
             kept[key] = value
             return True
         shape: Shape | None = registry.family(key)
@@ -256,18 +308,22 @@ class GuardStage:
         elif isinstance(value, (str, bytes, tuple)):
             kept[f"{key}.length"] = len(value)
             self._report.text(key, origin)
+        else:
+            self._report.kind(key, origin)
         return False
 
     def _bound(self, local_trace: LocalTrace) -> tuple[dict[str, AttributeValue], int]:
         """Return what may leave of the attributes of a whole trace, judged once for each state."""
         bound = local_trace.bound
-        of, kept, dropped = local_trace.guarded_bound
-        if of is not bound:
+        of, by, kept, dropped = local_trace.guarded_bound
+        if of is not bound or by is not self._era:
             kept, dropped = self.filtered(bound, local_trace.origins)
-            local_trace.guarded_bound = (bound, kept, dropped)
+            local_trace.guarded_bound = (bound, self._era, kept, dropped)
         return kept, dropped
 
-    def _plan(self, attributes: Mapping[object, object], *, is_server: bool) -> Plan:
+    def _plan(
+        self, attributes: Mapping[object, object], origins: Mapping[Any, Origin], *, is_server: bool
+    ) -> Plan:
         plans = self._server_plans if is_server else self._plans
         names = (*attributes,)
         plan = plans.get(names)
@@ -276,7 +332,13 @@ class GuardStage:
             is_small = len(names) <= _MAX_KEYS and all(
                 isinstance(name, str) and len(name) <= _MAX_KEY_LENGTH for name in names
             )
-            if is_small and len(plans) < MAX_PLANS:
+            # Keys that somebody typed would push out all others.
+            if is_small and all(
+                name in CALLED or (name in origins and origins[name].is_constant)
+                for name in plan.others
+            ):
+                if len(plans) >= MAX_PLANS:
+                    plans.clear()
                 plans[names] = plan
         return plan
 
@@ -302,6 +364,17 @@ class GuardStage:
         self._report.name(span.name_origin, "span")
         return WITHHELD_NAME
 
+    def _reason(self, reason: object) -> str:
+        """Return why a trace was kept if that is a word, as a rule of the app may say it."""
+        word = REASON.clean(reason)
+        if not isinstance(word, str):
+            self._report.count(SAMPLING_REASON)
+            self._report.value(SAMPLING_REASON, REASON)
+            return ""
+        if len(self._reasons) < MAX_JUDGED:
+            self._reasons[word] = word
+        return word
+
     def _event(self, event: Event) -> EventRecord:
         attributes, dropped = self.filtered(event.attributes, event.origins)
         if event.message is not None:
@@ -316,7 +389,7 @@ class GuardStage:
             context.trace_id.to_bytes(16, "big"),
             context.span_id.to_bytes(8, "big"),
             "",
-            int(context.trace_flags) | (IS_REMOTE if context.is_remote else IS_LOCAL),
+            (int(context.trace_flags) & 0xFF) | (IS_REMOTE if context.is_remote else IS_LOCAL),
             attributes,
             dropped,
         )
@@ -327,12 +400,3 @@ def _statement(value: object, system: object) -> str | None:
     if not isinstance(value, str) or not isinstance(system, str):
         return None
     return without_literals(value, system)
-
-
-def _is_plain(value: object) -> bool:
-    """Tell whether a value can hold no text: a number, a bool, or a sequence of these."""
-    if isinstance(value, tuple):
-        return all(not isinstance(item, tuple) and _is_plain(item) for item in value)
-    if isinstance(value, int) and not -_MAX_INTEGER <= value < _MAX_INTEGER:
-        return False
-    return is_number(value)

@@ -6,7 +6,12 @@ What is said names keys and places in code, never a value, nor a key that may be
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
+
+from turntrace import registry
+from turntrace.call_sites import NOT_A_KEY
+from turntrace.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from turntrace.call_sites import Origin
@@ -31,7 +36,7 @@ class Withheld:
 
     def count(self, key: object) -> None:
         """Count a key, up to ``MAX_KEYS`` of them."""
-        name = key[:_MAX_KEY_LENGTH] if isinstance(key, str) else type(key).__name__
+        name = key[:_MAX_KEY_LENGTH] if type(key) is str else NOT_A_KEY
         if name in self.counts or len(self.counts) < MAX_KEYS:
             self.counts[name] = self.counts.get(name, 0) + 1
 
@@ -42,9 +47,17 @@ class Withheld:
             key,
             origin,
             f'the text of attribute "{key}" ({origin.place}) was withheld, {key}.length left in its'
-            " place. If it is an identifier, let it out with"
-            f' turntrace.register_attributes({{"{key}": "id"}}) or TURNTRACE_ATTRIBUTES={key}:id;'
-            " other shapes are in docs/guide/privacy.md",
+            f" place. {_way_out(key)}",
+        )
+
+    def kind(self, key: str, origin: Origin) -> None:
+        """Say that the value under a key of the app's own is no attribute value."""
+        self._say(
+            "kind",
+            key,
+            origin,
+            f'the value of attribute "{key}" ({origin.place}) was withheld: it is no number, bool,'
+            " text or list of these",
         )
 
     def key(self, origin: Origin | None) -> None:
@@ -87,4 +100,17 @@ class Withheld:
         level = logging.WARNING if is_app else logging.INFO
         if len(self._said) > MAX_SAID:
             line = "more was withheld than is said; see the counts of withheld keys"
-        logger.log(level, "turntrace: %s. Said once.", line)
+        with suppress(Exception):  # a filter of the app's own may raise, and the span goes on
+            logger.log(level, "turntrace: %s. Said once.", line)
+
+
+def _way_out(key: str) -> str:
+    """Return what to do about a text that was withheld under ``key``."""
+    try:
+        registry.entry(key, "id")
+    except ConfigurationError as error:
+        return f"No text can leave there: {error}"
+    return (
+        f'If it is an identifier, let it out with turntrace.register_attributes({{"{key}": "id"}})'
+        f" or TURNTRACE_ATTRIBUTES={key}:id; other shapes are in docs/guide/privacy.md"
+    )

@@ -32,7 +32,7 @@ class Event:
         self.timestamp = timestamp
         self.attributes = attributes
         self.dropped_attributes = dropped
-        self.is_named_by_constant = name in EVENT_NAMES
+        self.is_named_by_constant = type(name) is str and name in EVENT_NAMES
         self.origins: dict[str, Origin] | None = None
         """Of the attributes that nobody registered, by key."""
         self.message: object = None

@@ -75,8 +75,9 @@ class LocalTrace:
         """Attributes of every span that ends from now on (session, user, request id, ...)."""
         self.origins: dict[str, Origin] = {}
         """Where those of ``bound`` come from that nobody registered."""
-        self.guarded_bound: tuple[object, dict[str, AttributeValue], int] = (None, {}, 0)
-        """Written by the guard: which ``bound`` it judged, what of it may leave, how many not."""
+        self.guarded_bound: tuple[object, object, dict[str, AttributeValue], int]
+        self.guarded_bound = (None, None, {}, 0)
+        """Written by a guard: which ``bound`` was judged by whom; what may leave, how many not."""
         self.open_spans: dict[int, Span] = {}
         """Started and not ended, by span id; removal from here makes ``end`` happen once."""
         self.abandoned = 0

@@ -195,7 +195,7 @@ class TracerProvider(trace_api.TracerProvider):
             verdict = self._decide(trace_id, remote_parent, name, kind, attributes)
         except Exception as error:  # noqa: BLE001 - telemetry never breaks the app
             swallowed("the sampling decision", error)
-            verdict = Verdict(keep=True, reason="decision failed", probability=1.0)
+            verdict = Verdict(keep=True, reason="decision_failed", probability=1.0)
         if remote_parent is None:
             return LocalTrace(trace_id, verdict)
         return LocalTrace(

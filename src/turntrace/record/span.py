@@ -14,7 +14,15 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from opentelemetry.trace import Span as ApiSpan
 
 from turntrace.attributes import ERROR_TYPE, EXCEPTION_ESCAPED, EXCEPTION_MESSAGE
-from turntrace.call_sites import NOTHING_UNKNOWN, caller, given, is_constant, origin, origins
+from turntrace.call_sites import (
+    NOTHING_UNKNOWN,
+    caller,
+    given,
+    is_constant,
+    origin,
+    origins,
+    plain_key,
+)
 from turntrace.failsafe import Guarded, swallowed
 from turntrace.record.event import Event
 from turntrace.record.values import MAX_ATTRIBUTES, SCALARS, limited, own, own_all
@@ -32,6 +40,8 @@ if TYPE_CHECKING:
 
 MAX_EVENTS = 128
 MAX_LINKS = 128
+NO_NAME = object()
+"""Stands for a name that stands in code: nobody gave one."""
 
 
 class Span(ApiSpan):
@@ -44,8 +54,8 @@ class Span(ApiSpan):
     __slots__ = (
         "_attributes",
         "_context",
+        "constant_name",
         "end_time",
-        "is_named_by_constant",
         "kind",
         "local_trace",
         "name",
@@ -77,7 +87,8 @@ class Span(ApiSpan):
     kind: SpanKind
     provider: TracerProvider
     scope: Scope
-    is_named_by_constant: bool
+    constant_name: object
+    """The name it had when that stood in the code; it may leave if it is still that very object."""
     local_trace: LocalTrace
     trace_id: int
     span_id: int
@@ -121,8 +132,12 @@ class Span(ApiSpan):
                 self.dropped_attributes += 1
                 return
             if key not in KNOWN:
-                self.origins = {**(self.origins or {}), key: origin(key, value, caller())}
-            if value.__class__ not in SCALARS:
+                found = origin(key, value, caller())
+                key = plain_key(key)
+                self.origins = {**(self.origins or {}), key: found}
+            elif type(key) is not str:
+                key = plain_key(key)
+            if type(value) not in SCALARS:
                 value = own(value)
             attributes[key] = value  # type: ignore[assignment] # the guard judges it
         except Exception as error:  # noqa: BLE001 - a key that is none, a list that raises
@@ -166,8 +181,8 @@ class Span(ApiSpan):
             kept, dropped = {}, 0
         moment = timestamp if isinstance(timestamp, int) else self.provider.now_ns()
         with Guarded("add_event"):
-            event = Event(name, moment, kept, dropped)
-            if not event.is_named_by_constant:
+            event = Event(plain_key(name), moment, kept, dropped)
+            if not event.is_named_by_constant or type(name) is not str:
                 event.is_named_by_constant = is_constant(name, caller())
             if kept:
                 event.origins = origins(attributes or {}, KNOWN)
@@ -200,19 +215,24 @@ class Span(ApiSpan):
         A name leaves only if it stands as a constant in the caller's code: it is then nothing that
         a user typed. Our own instrumentations are trusted.
         """
-        if self.end_time is None:
-            self.name = name
-            by = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001 - cheapest way
-            self.is_renamed = not by.startswith("turntrace.")
-            if self.is_renamed:
-                with Guarded("update_name"):
-                    self.came_from(given(name, None, KNOWN))
+        if self.end_time is not None:
+            return
+        with Guarded("update_name"):
+            by = sys._getframe(1).f_globals.get("__name__")  # noqa: SLF001 - cheapest way
+            if type(by) is str and by.startswith("turntrace."):
+                self.name = name
+                if self.is_renamed:
+                    self.is_renamed = False
+                return
+            self.is_renamed = True  # first: another thread may be ending the span
+            giver = given(name, None, KNOWN)
+            self.name = plain = plain_key(name)
+            self.came_from(giver, plain)
 
-    def came_from(self, giver: Given) -> None:
-        """Note who gave the name and the attributes."""
-        self.is_named_by_constant = giver.is_named_by_constant
-        if self.name.__class__ is not str and isinstance(self.name, str):
-            self.name = str.__str__(self.name)  # a member of an enum
+    def came_from(self, giver: Given, name: str) -> None:
+        """Note who gave the attributes and the name, which may have been changed since."""
+        if giver.is_named_by_constant:
+            self.constant_name = name
         if giver is NOTHING_UNKNOWN:
             return
         self.name_origin, found = giver.name_origin, giver.origins

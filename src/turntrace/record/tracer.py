@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace as trace_api
 from opentelemetry.trace import SpanContext, SpanKind
 
-from turntrace.call_sites import given
+from turntrace.call_sites import given, plain_key
 from turntrace.failsafe import Guarded, swallowed
 from turntrace.record.context import (
     LOCAL_TRACE_KEY,
@@ -19,8 +19,8 @@ from turntrace.record.context import (
 )
 from turntrace.record.local_trace import MAX_OPEN_SPANS, LocalTrace
 from turntrace.record.scope import Decorates
-from turntrace.record.span import Span
-from turntrace.record.values import MAX_ATTRIBUTES, SCALARS, own_all
+from turntrace.record.span import NO_NAME, Span
+from turntrace.record.values import MAX_ATTRIBUTES, SCALARS, TEXT, own_all
 from turntrace.registry import KNOWN
 
 if TYPE_CHECKING:
@@ -83,7 +83,9 @@ class Tracer(trace_api.Tracer):
         try:
             if not attributes:
                 mine = {}
-            elif SCALARS.issuperset(map(type, attributes.values())):
+            elif SCALARS.issuperset(map(type, attributes.values())) and (
+                self._is_own or TEXT.issuperset(map(type, attributes))
+            ):
                 mine = dict(attributes)
             else:
                 mine = own_all(attributes)
@@ -101,13 +103,18 @@ class Tracer(trace_api.Tracer):
         span.span_id = span_id = provider.new_span_id()
         span.parent_id = parent_id
         span.parent_context = parent_context
-        span.is_named_by_constant = False
+        span.constant_name = NO_NAME
         span._attributes = mine  # noqa: SLF001 - see above
         span._context = span.end_time = None  # noqa: SLF001 - see above
-        span.start_time = provider.now_ns() if start_time is None else start_time
+        if start_time is None or not isinstance(start_time, int):
+            start_time = provider.now_ns()
+        span.start_time = start_time
         if not self._is_own:
             try:
-                span.came_from(given(name, attributes, KNOWN))
+                giver = given(name, attributes, KNOWN)
+                if type(name) is not str:
+                    name = span.name = plain_key(name)  # a member of an enum
+                span.came_from(giver, name)
             except Exception as error:  # noqa: BLE001 - telemetry never breaks the app
                 swallowed("the giver of a span's name", error)
         if len(mine) > MAX_ATTRIBUTES:
@@ -170,6 +177,7 @@ class Tracer(trace_api.Tracer):
         if not self._is_own:
             with Guarded("the giver of a span's name"):
                 giver = given(name, attributes, KNOWN)
+                name = plain_key(name)
         return CurrentSpan(
             self,
             (name, context, kind, attributes, links, start_time),
@@ -209,7 +217,8 @@ class CurrentSpan(Decorates):
         """Start the span and make it current."""
         span = self._tracer.start_span(*self._arguments)
         if self._giver is not None and isinstance(span, Span):
-            span.came_from(self._giver)  # a decorated function is called from anywhere
+            # A decorated function is called from anywhere.
+            span.came_from(self._giver, self._arguments[0])
         self._entered.append((span, attach(with_span(span, self._arguments[1]))))
         return span
 
