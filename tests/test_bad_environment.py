@@ -191,6 +191,28 @@ def _cases() -> dict[str, Case]:
         "all at once, warnings not wanted": Case(
             environ={**dict(worst.values()), "OTEL_LOG_LEVEL": "error"}
         ),
+        "what the guard is told is absurd": Case(
+            environ={
+                "TURNTRACE_ATTRIBUTES": "plan.tier:free|",
+                "TURNTRACE_DENIED_HOSTS": "http://host",
+                "TURNTRACE_EXCEPTION_MESSAGES": "maybe",
+            },
+            warns=(
+                "TURNTRACE_ATTRIBUTES",
+                "TURNTRACE_DENIED_HOSTS",
+                "TURNTRACE_EXCEPTION_MESSAGES",
+            ),
+        ),
+        "an attribute that holds content": Case(
+            environ={"TURNTRACE_ATTRIBUTES": "url.full:id"}, warns=("TURNTRACE_ATTRIBUTES",)
+        ),
+        "a family of attributes whose name is too long": Case(
+            environ={"TURNTRACE_ATTRIBUTES": f"{'k' * 64}.*:id"}, warns=("TURNTRACE_ATTRIBUTES",)
+        ),
+        "more attributes than there may be": Case(
+            environ={"TURNTRACE_ATTRIBUTES": ",".join(f"k{n}:id" for n in range(1_001))},
+            warns=("TURNTRACE_ATTRIBUTES",),
+        ),
         "the variable for traces is bad, the general one good": Case(
             environ={
                 "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "soon",

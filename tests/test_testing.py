@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry import baggage, context, propagate, trace
+from opentelemetry.propagators.textmap import Setter
 from opentelemetry.trace import SpanKind, StatusCode
 
 import turntrace
@@ -127,6 +128,18 @@ def test_settings_reach_the_guard_and_wrong_ones_are_refused() -> None:
     assert captured.spans[0].attributes["http.request.method"] == "GET"
     with pytest.raises(ConfigurationError, match="vocabulary"), capture(vocabulary="latin"):
         pass
+
+
+def test_an_attribute_that_cannot_be_declared_is_refused_in_code_and_not_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for key in ("url.full", "session.id"):
+        with pytest.raises(ConfigurationError, match=key), capture(attributes={key: "id"}):
+            pass
+    monkeypatch.setenv("TURNTRACE_ATTRIBUTES", "url.full:id,session.id:id")
+    with capture() as captured, turntrace.turn("x"):
+        pass
+    assert [span.name for span in captured.spans] == ["x"]
 
 
 def test_every_trace_is_kept_whatever_the_policy_says() -> None:
@@ -403,6 +416,40 @@ def test_the_resource_is_looked_at_too() -> None:
         captured.assert_no_content("qz4711")
 
 
+def test_the_resource_of_a_configure_inside_is_looked_at_too() -> None:
+    with capture() as captured:
+        turntrace.configure(endpoint="http://127.0.0.1:9", resource_attributes={"team": "qz4711"})
+        with turntrace.turn("x"):
+            pass
+    with pytest.raises(AssertionError, match="resource attribute 'team'"):
+        captured.assert_no_content("qz4711")
+
+
+def test_a_header_is_captured_although_its_setter_writes_it_under_another_name() -> None:
+    class Renaming(Setter[dict[str, str]]):
+        def set(self, carrier: dict[str, str], key: str, value: str) -> None:
+            carrier[f"HTTP_{key.upper()}"] = value
+
+    carrier: dict[str, str] = {"HTTP_ACCEPT": "*/*"}
+    with capture() as captured, turntrace.turn("x"):
+        propagate.inject(carrier, setter=Renaming())
+    assert captured.outgoing_headers == [("HTTP_TRACEPARENT", carrier["HTTP_TRACEPARENT"])]
+
+
+def test_the_spans_of_tasks_in_an_async_test_are_captured_when_a_task_fails() -> None:
+    async def fail() -> None:
+        with turntrace.turn("task"):
+            raise ValueError(PHRASE)
+
+    async def test() -> None:
+        with capture() as captured:
+            await asyncio.gather(fail(), fail(), return_exceptions=True)
+        assert captured.tree() == "task\ntask"
+        captured.assert_no_content(PHRASE)
+
+    asyncio.run(test())
+
+
 # -- time and ids ---------------------------------------------------------------------------------
 
 
@@ -420,6 +467,26 @@ def test_ids_are_given_once_however_many_threads_ask() -> None:
         thread.join()
     assert sorted(given) == list(range(1, 2001))
     assert ids.new_trace_id() == 1
+
+
+def test_no_step_of_a_clock_is_lost_however_many_threads_advance_it() -> None:
+    clock = ManualClock(start_ns=0)
+
+    def advance() -> None:
+        for _ in range(5_000):
+            clock.advance(nanoseconds=1)
+
+    threads = [threading.Thread(target=advance) for _ in range(4)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert clock.now_ns() == 20_000
 
 
 def test_it_needs_no_test_framework() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
+import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
@@ -12,12 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from turntrace.testing import content
 from turntrace.testing.content import Canary, readings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PHRASE = "qzherons dance über blue water"
+
+CHINESE = "今天天气非常好我们去公园吧朋友们明天也许会下雨所以带伞"
+CASES = "ΐΰΐΰ ŉŉ ΐΰΐΰ İıİı"
+EMOJI = "🦩🦆🦉🦇🐝🐞🦋🐌🐙🦑🦐🦀🐡🐠🐟🐬🐳🐋🦈🐊🐅🐆🦓🦍🦧🐘"
 
 CHANGES: dict[str, Callable[[str], str | bytes]] = {
     "as it is": str,
@@ -34,8 +41,12 @@ CHANGES: dict[str, Callable[[str], str | bytes]] = {
     "URL-quoted twice": lambda text: quote(quote(text)),
     "JSON": json.dumps,
     "JSON of JSON": lambda text: json.dumps(json.dumps(text)),
-    "JSON, all escaped": lambda text: "".join(f"\\u{ord(c):04x}" for c in text),
-    "a repr of bytes": ascii,
+    "JSON, all escaped": lambda text: re.sub("(....)", r"\\u\1", text.encode("utf-16-be").hex()),
+    "an ASCII repr": ascii,
+    "a repr of bytes": lambda text: repr((text.encode(),)),
+    "escaped with eight digits": lambda text: "".join(f"\\U{ord(c):08x}" for c in text),
+    "escaped with braces": lambda text: "".join(f"\\u{{{ord(c):x}}}" for c in text),
+    "between marks of direction": "\u2066".join,
     "HTML": lambda text: text.replace("ü", "&#xFC;").replace(" ", "&nbsp;"),
     "base64": lambda text: base64.b64encode(text.encode()),
     "base64, shifted by one": lambda text: base64.b64encode(b"." + text.encode() + b".."),
@@ -59,8 +70,10 @@ CHANGES: dict[str, Callable[[str], str | bytes]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("text", [PHRASE, "qzsingleword4711xy"])
+@pytest.mark.parametrize("text", [PHRASE, "qzsingleword4711xy", CHINESE, CASES, EMOJI])
 def test_a_canary_is_found_although_it_was_changed(change: str, text: str) -> None:
+    if change == "base64 of UTF-16" and text in {CHINESE, CASES, EMOJI}:
+        return  # of two encodings in one another, the second is read for ASCII only
     found = readings(CHANGES[change](text))
     assert Canary(text).is_in(found)
     assert not Canary("another phrase altogether").is_in(found)
@@ -85,3 +98,26 @@ def test_noise_can_be_read_and_holds_no_canary(noise: bytes) -> None:
 
 def test_eleven_characters_of_a_longer_canary_are_not_enough() -> None:
     assert not Canary("abcdefghijklmnop").is_in(readings("abcdefghijk"))
+
+
+def test_a_canary_of_a_whole_document_is_found_in_part_and_quickly() -> None:
+    document = "".join(f"{number:x}," for number in range(40_000))
+    canary, noise = Canary(document), "no such digits. " * 60_000
+    start = time.process_time()
+    assert not canary.is_in(readings(noise))
+    assert canary.is_in(readings(noise + document[90_000:90_012] + noise))
+    assert time.process_time() - start < 20.0
+
+
+@pytest.mark.parametrize("change", ["base64", "hex", "URL-quoted", "JSON, all escaped"])
+@pytest.mark.parametrize("at", [0, 900, 1_000, 1_150, 5_000])
+def test_a_canary_is_found_wherever_it_stands_in_what_is_too_long_to_be_read_at_once(
+    change: str, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content, "_MAX_READING", 2_000)
+    monkeypatch.setattr(content, "_PIECE", 1_000)
+    monkeypatch.setattr(content, "_OVERLAP", 300)
+    changed = CHANGES[change](PHRASE)
+    hidden = changed.encode() if isinstance(changed, str) else changed
+    noise = b"qz\\n%20 " * 1_000
+    assert Canary(PHRASE).is_in(readings(noise[:at] + b" " + hidden + b" " + noise))

@@ -11,7 +11,8 @@ from turntrace.errors import ConfigurationError
 from turntrace.setting_kinds import Kind, UnusableError, patterns
 from turntrace.shapes import DECLARABLE, declared
 
-_KEY: Final = re.compile(r"[A-Za-z][\w.:/-]{0,63}(?:\.\*)?", re.ASCII)
+_KEY: Final = re.compile(r"[A-Za-z](?:[\w.:/-]{0,63}|[\w.:/-]{0,61}\.\*)", re.ASCII)
+_MAX_KEYS: Final = 1_000
 _HOST: Final = re.compile(
     r"\*|(?:\*\.)?[\w-]{1,63}(?:\.[\w-]{1,63}){0,126}\.?(?::\d{1,5})?", re.ASCII
 )
@@ -30,6 +31,8 @@ def attributes() -> Kind:
                 if not separator:
                     raise UnusableError("is not a list like plan.tier:id,app.*:id")
                 words = [word.strip() for word in shape.split("|")]
+                if len(words) > 1 and not all(words):
+                    raise UnusableError("holds a word that is empty")
                 found[key.strip()] = words[0] if len(words) == 1 else tuple(words)
         return _checked(found)
 
@@ -51,6 +54,8 @@ def attributes() -> Kind:
 
 
 def _checked(found: dict[Any, object]) -> dict[str, object]:
+    if len(found) > _MAX_KEYS:
+        raise UnusableError(f"holds more than {_MAX_KEYS} keys; one like app.* covers many")
     for key, shape in found.items():
         if not isinstance(key, str) or not _KEY.fullmatch(key):
             raise UnusableError("holds a key that is not like plan.tier or app.*")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import os
+import re
 import sys
 from importlib.machinery import SourceFileLoader
 from types import CodeType
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from types import FrameType
+
+_DOCTEST: Final = re.compile(r"<doctest [\w.]{1,256}\[\d{1,6}\]>", re.ASCII)
 
 MAX_MODULES: Final = 500
 """Modules whose texts are remembered; of more, those from then on."""
@@ -135,7 +138,7 @@ def is_loaded_from(filename: object, space: dict[str, Any]) -> bool:
     file = dict.get(space, "__file__")
     if type(file) is not str or type(filename) is not str:
         return False
-    if file == filename:
+    if file == filename or ("doctest" in sys.modules and _DOCTEST.fullmatch(filename)):
         return True
     # A frozen app's code knows less of its path, and its file has another ending; one that came
     # without its source was compiled elsewhere.

@@ -27,12 +27,14 @@ from turntrace.instrument import switch, uninstrument
 from turntrace.instrument.http_client import deny_hosts
 from turntrace.instrument.socketio.server import use_token_events
 from turntrace.record import Resource, TracerProvider
-from turntrace.registry import register_attributes
+from turntrace.registry import entry, register_attributes
 from turntrace.sample.rules import SamplingPolicy
 from turntrace.sample.stage import SampleStage
 from turntrace.settings import Settings, load
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from turntrace.export.contract import ExportCounts, SpanSink
     from turntrace.record.span_record import AttributeValue
 
@@ -106,6 +108,9 @@ def configure(*, policy: SamplingPolicy | None = None, **settings: object) -> Te
     global _active, _said_for_now
     loaded, warnings = load(settings)
     _with_baseline(policy, loaded)
+    if "attributes" in settings:
+        for key, shape in loaded.attributes.items():
+            entry(key, shape)
     with _lock:
         active, said = _active, _said_for_now
         if active is None or (said is not None and not _is_same(active, policy, loaded)):
@@ -238,13 +243,25 @@ def _guard_the_rest(settings: Settings, provider: TracerProvider) -> None:
     propagation.install()
     with Guarded("the denied hosts"):
         deny_hosts(settings.denied_hosts)
-    own = [key for key in settings.attributes if key in keys.KEYS]
-    if own:
+    _register(settings.attributes)
+
+
+def _register(attributes: Mapping[str, object]) -> None:
+    """Declare what the operator asks for; what cannot be declared is said, in one line."""
+    refused: dict[str, ConfigurationError] = {}
+    for key, shape in attributes.items():
+        try:
+            register_attributes({key: shape})
+        except ConfigurationError as error:
+            refused[key] = error
+    if refused:
+        key, reason = next(iter(refused.items()))
         logger.warning(
-            "turntrace: TURNTRACE_ATTRIBUTES names %s, whose shapes are fixed; the rest is used",
-            ", ".join(own),
+            "turntrace: TURNTRACE_ATTRIBUTES=%r holds %s that cannot be used: %s; using the rest",
+            key,
+            "a key" if len(refused) == 1 else f"{len(refused)} keys",
+            reason,
         )
-    register_attributes({k: v for k, v in settings.attributes.items() if k not in own})
 
 
 def _refuse_other(

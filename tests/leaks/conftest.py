@@ -28,8 +28,16 @@ MAX_SHOWN = 3
 class Hunt:
     """What was laid, and what it could be found in."""
 
-    def __init__(self, baits: tuple[Bait, ...], raw: dict[str, bytes], asked: str) -> None:
+    def __init__(
+        self,
+        baits: tuple[Bait, ...],
+        probed: dict[str, bytes],
+        raw: dict[str, bytes],
+        asked: str,
+    ) -> None:
         self.baits = baits
+        self.probed = probed
+        """By row, the id of the span inside which its bare probe ran."""
         self.raw = raw
         """All that left, by the place where it arrived."""
         self.asked = asked
@@ -49,11 +57,13 @@ class Hunt:
 def hunt(tmp_path_factory: pytest.TempPathFactory) -> Hunt:
     folder = tmp_path_factory.mktemp("hunt")
     bare_baits, backend_baits = bare_probe.baits(), backend_probe.baits()
+    probed: dict[str, bytes] = {}
     with TellingGemini() as gemini:
         with view_running(folder) as view:
             with guarded(view.url) as (bare, raw):
                 for row, probe in bare_probe.by_row.items():
-                    with bare.tracer.start_as_current_span("probe"):
+                    with bare.tracer.start_as_current_span("probe") as span:
+                        probed[row] = span.get_span_context().span_id.to_bytes(8, "big")
                         probe(bare, bare_baits[row])
             _play(folder, view.url, gemini, backend_baits)
             raw["wire"], raw["pages and API"] = view.wire(), view.answers()
@@ -63,7 +73,7 @@ def hunt(tmp_path_factory: pytest.TempPathFactory) -> Hunt:
     raw["own log lines of the backend"] = own_lines(folder / "backend.out").encode()
     raw["output of the view"] = (folder / "view.out").read_bytes()
     baits = (*bare_baits.values(), *backend_baits.values())
-    return Hunt(baits, raw, "\n".join(gemini.asked))
+    return Hunt(baits, probed, raw, "\n".join(gemini.asked))
 
 
 def _play(folder: Path, endpoint: str, gemini: TellingGemini, baits: dict[str, Bait]) -> None:

@@ -117,6 +117,9 @@ def guarded(endpoint: str) -> Iterator[tuple[Bare, dict[str, bytes]]]:
             bare = Bare()
             yield bare, raw
             assert telemetry.force_flush(SEND_SECONDS)
+            counts = telemetry.export_counts()
+            assert counts is not None
+            assert counts.acknowledged == counts.offered > 0, counts  # a lost span hides a leak
         finally:
             turntrace.uninstrument()
             tap.remove()

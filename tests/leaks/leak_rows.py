@@ -36,7 +36,8 @@ class Bait:
 
     @cached_property
     def canaries(self) -> tuple[Canary, ...]:
-        return Canary(self.word), Canary(self.phrase)
+        # Any one word of the phrase is a leak, too, although shorter than what counts as a part.
+        return Canary(self.word), Canary(self.phrase), *map(Canary, self.phrase.split())
 
     def is_in(self, texts: Iterable[str]) -> bool:
         seen = tuple(texts)

@@ -6,6 +6,7 @@ import mmap
 import struct
 import tracemalloc
 import zlib
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -284,3 +285,97 @@ def test_a_search_among_many_false_starts_gives_up() -> None:
     false_start = struct.pack("<II", MAX_PAYLOAD_BYTES - 9, 1) + b"\x84\xa1t"
     outcomes = read(HEADER + b"\xff" * 8 + false_start * 90_000 + SPANS[0])
     assert [type(outcome) for outcome in outcomes] == [Frame, Damaged]
+
+
+def checksummed(segment: bytes, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Any], int]:
+    """Return what was read, and how many bytes were checksummed for it."""
+    taken: list[int] = []
+
+    def count(data: Any) -> int:
+        taken.append(len(data))
+        return zlib.crc32(data)
+
+    counting = SimpleNamespace(crc32=count)
+    monkeypatch.setattr("turntrace.record.segment_reader.zlib", counting)
+    return read(segment), sum(taken)
+
+
+LONGEST = struct.pack("<II", MAX_PAYLOAD_BYTES, 1)
+SMALL = framed(msgspec.msgpack.encode({"t": 2, "n": 1}))
+
+
+@pytest.mark.parametrize(
+    "false_head",
+    [LONGEST, struct.pack("<II", 1, 1) + b"x" + LONGEST],
+    ids=["itself", "what should follow"],
+)
+def test_heads_that_claim_the_longest_record_cost_a_bounded_time(
+    false_head: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment = HEADER + (false_head + SMALL) * 20_000
+    outcomes, size = checksummed(segment, monkeypatch)
+    assert size < 66 * MAX_PAYLOAD_BYTES + 2 * len(segment)
+    assert outcomes[-1].end_offset == len(segment)
+
+
+def test_zeros_to_the_end_take_no_memory() -> None:
+    segment = HEADER + bytes(16 * 1024 * 1024)
+    outcomes, peak_bytes = measured(segment)
+    assert len(outcomes) == 1
+    assert peak_bytes < MAX_PAYLOAD_BYTES
+
+
+def test_events_without_anything_in_them_stay_within_the_bound_of_memory() -> None:
+    count = MAX_PAYLOAD_BYTES - 100
+    payload = b"\x84" + PREFIX[1:-2] + b"\xa1E\xdd" + struct.pack(">I", count) + b"\x80" * count
+    (_, frame), peak_bytes = measured(HEADER + framed(payload))
+    assert len(frame.record.events) == count
+    assert peak_bytes < 250 * MAX_PAYLOAD_BYTES
+
+
+@pytest.mark.parametrize("kind", [2, 3])
+def test_tables_that_never_end_are_not_remembered_for_ever(kind: int) -> None:
+    entries = ({"t": kind, "n": number} for number in range(1, 100_000))
+    segment = HEADER + b"".join(framed(msgspec.msgpack.encode(entry)) for entry in entries)
+    reader = SegmentReader()
+    tracemalloc.start()
+    try:
+        for _ in reader.read(segment):
+            pass
+        kept_bytes = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert reader.end_offset == len(segment)
+    assert kept_bytes < 32 * MAX_PAYLOAD_BYTES
+
+
+def test_an_entry_that_is_repeated_takes_no_room_in_the_tables() -> None:
+    entry = pack(ScopeEntry(1, "sql", "x" * 1_000))
+    last = pack(ScopeEntry(2, "last"))
+    outcomes = read(HEADER + entry * 2_000 + last + pack_span(make_record(), 2))
+    assert outcomes[-1].record.scope.name == "last"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"t": 4, "i": b"short", "s": b"\x07" * 8},
+        {"t": 5, "i": b"t" * 16, "s": b""},
+        {"t": 4, "i": b"t" * 16, "s": b"\x07" * 8, "p": b"abc"},
+        {"t": 4, "i": b"t" * 16, "s": b"\x07" * 8, "L": [{"i": b"", "s": b"\x07" * 8}]},
+        {"t": 6, "i": b"t" * 17, "s": b"\x07" * 8},
+    ],
+    ids=range(5),
+)
+def test_a_record_with_an_id_of_another_length_is_damage(payload: dict[str, Any]) -> None:
+    outcomes = read(HEADER + framed(msgspec.msgpack.encode(payload)) + SPANS[0])
+    (damaged,) = damage(outcomes)
+    assert damaged.reason is DamageReason.UNDECODABLE
+    assert spans(outcomes) == [1]
+
+
+def test_nil_is_no_attribute_but_may_be_an_item_of_one() -> None:
+    payload = {"t": 4, "i": b"t" * 16, "s": b"\x07" * 8, "a": {"nil": None, "items": [None, 1]}}
+    _, frame = read(HEADER + framed(msgspec.msgpack.encode(payload)))
+    assert frame.record.attributes == {"items": (None, 1)}
+    assert frame.record.dropped_attributes == 1

@@ -38,6 +38,12 @@ _KNOWN_KINDS: Final = frozenset(map(int, RecordKind))
 _NO_SCOPE: Final = Scope("")
 _NO_RESOURCE: Final = ResourceEntry(0)
 _MAX_SEARCHED_BYTES: Final = 64 * MAX_PAYLOAD_BYTES
+_MAX_TABLE_BYTES: Final = 4 * MAX_PAYLOAD_BYTES
+_ENTRY_BYTES: Final = 64
+"""What an entry of a table is taken for beside its payload, which may be all but empty."""
+_TRACE_ID_BYTES: Final = 16
+_SPAN_ID_BYTES: Final = 8
+_ZEROS: Final = bytes(64 * 1024)
 # Looks ahead, because the bytes of one place may be those of another, too.
 _PAYLOAD_START: Final = re.compile(rb"(?=(?:[\x80-\x8f]|\xde[\x00-\xff]{2})\xa1t)")
 
@@ -131,11 +137,18 @@ _decode_kind = msgspec.msgpack.Decoder(_AnyKind).decode
 class SegmentReader:
     """Reads one segment, once or again and again while it grows; knows its tables by then.
 
-    Never raises for any bytes. Memory is bounded by a few tens of times `MAX_PAYLOAD_BYTES`. Not
-    for several threads at once.
+    Never raises for any bytes. Memory is bounded by some 250 times `MAX_PAYLOAD_BYTES`, time by the
+    length of the segment. Not for several threads at once.
     """
 
-    __slots__ = ("_resources", "_scopes", "_searchable_bytes", "end_offset", "header")
+    __slots__ = (
+        "_resources",
+        "_scopes",
+        "_searchable_bytes",
+        "_table_bytes_left",
+        "end_offset",
+        "header",
+    )
 
     def __init__(self) -> None:
         self.header: Header | None = None
@@ -145,6 +158,7 @@ class SegmentReader:
         self._scopes: dict[int, Scope] = {}
         self._resources: dict[int, ResourceEntry] = {}
         self._searchable_bytes = 0
+        self._table_bytes_left = _MAX_TABLE_BYTES
 
     def read(
         self, segment: bytes | bytearray | memoryview | mmap, from_offset: int = 0
@@ -163,7 +177,7 @@ class SegmentReader:
         with memoryview(segment) as view:
             offset = from_offset if self.header else 0
             while offset < len(view):
-                end = _frame_end(view, offset)
+                end = self._intact_end(view, offset)
                 outcome = self._record(view, offset, end) if end else self._gap(view, offset)
                 if outcome is None:
                     break
@@ -209,17 +223,27 @@ class SegmentReader:
                 self.header = self.header or fields
                 self._resources.setdefault(0, resource)
             case ScopeEntry():
-                self._scopes[fields.number] = Scope(fields.name, fields.version, fields.schema_url)
+                scope = Scope(fields.name, fields.version, fields.schema_url)
+                if self._scopes.get(fields.number) != scope and self._has_room(end - offset):
+                    self._scopes[fields.number] = scope
             case ResourceEntry():
                 attributes, _ = read_attributes(fields.attributes)
-                fields = msgspec.structs.replace(fields, attributes=attributes)
-                self._resources[fields.number] = resource = fields
+                fields = resource = msgspec.structs.replace(fields, attributes=attributes)
+                if self._resources.get(fields.number) != fields and self._has_room(end - offset):
+                    self._resources[fields.number] = fields
+            case Close():
+                _check_ids(fields)
         return Frame(fields, resource, offset, end)
+
+    def _has_room(self, size: int) -> bool:
+        """Tell whether an entry may be remembered; an entry that is repeated needs no room."""
+        self._table_bytes_left -= size + _ENTRY_BYTES
+        return self._table_bytes_left >= 0
 
     def _gap(self, view: memoryview, offset: int) -> Damaged | TornTail | None:
         """Return what stands at ``offset``, where no intact frame begins; None at the end."""
         size = len(view)
-        if not any(view[offset : offset + 4]) and bytes(view[offset:]) == bytes(size - offset):
+        if _is_zero(view, offset):
             return None
         claimed_end = size + 1
         reason = DamageReason.LENGTH
@@ -231,8 +255,10 @@ class SegmentReader:
                 claimed_end = offset + HEAD_BYTES + length
         if 0 < claimed_end <= size:
             reason = DamageReason.CHECKSUM
-            if _is_boundary(view, claimed_end):
+            if self._is_boundary(view, claimed_end):
                 return Damaged(reason, offset, claimed_end)
+            if self._searchable_bytes < 0:
+                return Damaged(reason, offset, size)
         found = self._next_frame(view, offset + 1)
         if not found and claimed_end > size:
             return TornTail(offset, size)
@@ -249,30 +275,42 @@ class SegmentReader:
             length, _ = _unpack_head(view, candidate)
             if length > MAX_PAYLOAD_BYTES or start.start() + length > len(view):
                 continue
-            self._searchable_bytes -= length
             if self._searchable_bytes < 0:
                 return 0
-            if _frame_end(view, candidate):
+            if self._intact_end(view, candidate):
                 return candidate
         return 0
 
-
-def _frame_end(view: memoryview, offset: int) -> int:
-    """Return where the frame at ``offset`` ends, or 0 if none is intact there."""
-    start = offset + HEAD_BYTES
-    if start > len(view):
+    def _intact_end(self, view: memoryview, offset: int) -> int:
+        """Return where the frame at ``offset`` ends, or 0; a checksum in vain is charged."""
+        start = offset + HEAD_BYTES
+        if start > len(view):
+            return 0
+        length, checksum = _unpack_head(view, offset)
+        end: int = start + length
+        if not 0 < length <= MAX_PAYLOAD_BYTES or end > len(view):
+            return 0
+        if zlib.crc32(view[start:end]) == checksum:
+            return end
+        self._searchable_bytes -= length
         return 0
-    length, checksum = _unpack_head(view, offset)
-    end: int = start + length
-    if not 0 < length <= MAX_PAYLOAD_BYTES or end > len(view):
-        return 0
-    return end if zlib.crc32(view[start:end]) == checksum else 0
+
+    def _is_boundary(self, view: memoryview, offset: int) -> bool:
+        """Tell whether a frame may have ended at ``offset``."""
+        head = bytes(view[offset : offset + HEAD_BYTES])
+        return not head.strip(b"\0") or self._intact_end(view, offset) > 0
 
 
-def _is_boundary(view: memoryview, offset: int) -> bool:
-    """Tell whether a frame may have ended at ``offset``."""
-    head = bytes(view[offset : offset + HEAD_BYTES])
-    return not head.strip(b"\0") or _frame_end(view, offset) > 0
+def _is_zero(view: memoryview, offset: int) -> bool:
+    """Tell whether nothing but zeros stands at ``offset`` and behind it."""
+    length = 4  # most often the first word tells
+    while offset < len(view):
+        piece = view[offset : offset + length]
+        if piece != _ZEROS[: len(piece)]:
+            return False
+        offset += length
+        length = min(16 * length, len(_ZEROS))
+    return True
 
 
 def _kind(payload: memoryview) -> int | None:
@@ -282,7 +320,15 @@ def _kind(payload: memoryview) -> int | None:
         return None
 
 
+def _check_ids(of: SpanFields | LinkFields | Close) -> None:
+    if len(of.trace_id) != _TRACE_ID_BYTES or len(of.span_id) != _SPAN_ID_BYTES:
+        raise ValueError("no ids")  # the reader takes it for damage
+
+
 def _span_record(fields: SpanFields, scope: Scope) -> SpanRecord:
+    _check_ids(fields)
+    if len(fields.parent_span_id) not in {0, _SPAN_ID_BYTES}:
+        raise ValueError("no id of a parent")
     attributes, dropped = read_attributes(fields.attributes)
     return SpanRecord(
         fields.trace_id,
@@ -313,6 +359,7 @@ def _event(fields: EventFields) -> EventRecord:
 
 
 def _link(fields: LinkFields) -> LinkRecord:
+    _check_ids(fields)
     attributes, dropped = read_attributes(fields.attributes)
     return LinkRecord(
         fields.trace_id,

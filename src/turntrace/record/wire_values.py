@@ -5,7 +5,6 @@ The same rules as the OTLP encoder's, so that a span reads the same whichever wa
 
 from __future__ import annotations
 
-from types import NoneType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ MAX_INT_BITS: Final = 256
 
 _INT_MIN: Final = -(2**63)
 _INT_MAX: Final = 2**64 - 1
-_FLAT: Final = frozenset({str, bool, int, float, bytes, NoneType})
+_FLAT: Final = frozenset({str, bool, int, float, bytes})
 
 
 def held_text(text: str) -> str:
@@ -60,7 +59,7 @@ def read_attributes(
 
 def _held_value(value: object, depth: int) -> AttributeValue:  # noqa: PLR0911 - one per type
     match value:
-        case None:
+        case None if depth:
             # No attribute of ours is None, but an item of a sequence may be one, as in OTLP.
             return None  # type: ignore[return-value]
         case bool():

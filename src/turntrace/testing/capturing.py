@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections import deque
+from collections import defaultdict, deque
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from turntrace import pipeline
-from turntrace.attributes import KEYS, Vocabulary
+from turntrace.attributes import Vocabulary
 from turntrace.errors import ConfigurationError
 from turntrace.guard.schema import Schema
 from turntrace.guard.stage import GuardStage
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from turntrace.clock import Clock, IdGenerator
     from turntrace.record import Span, SpanRecord
-    from turntrace.record.span_record import AttributeValue
 
 _RECORDER = Recorder()
 _MAX_NAMED = 20
@@ -64,7 +64,8 @@ class Capture:
         self._lines: deque[str] = deque(maxlen=MAX_LINES)
         self._wire = Wire()
         self._guard: GuardStage | None = None
-        self._resource: Mapping[str, AttributeValue] = {}
+        self._schema: Schema | None = None
+        self._resource: dict[tuple[str, str], None] = {}
         self._is_over = False
 
     def __enter__(self) -> Self:
@@ -74,11 +75,10 @@ class Capture:
         settings = _settings(self._given)
         schema = _schema(settings)
         self._guard = GuardStage(schema, self._keep)
-        _register(settings)
+        _register(settings, is_given="attributes" in self._given)
         _RECORDER.begin(self, settings)
-        provider = _RECORDER.provider()
-        given = {} if provider is None else provider.resource.attributes
-        self._resource = {k: v for k, v in given.items() if schema.has_resource_key(k)}
+        self._schema = schema
+        self._look_at_resource()
         _LAST[:] = [self]
         return self
 
@@ -89,6 +89,7 @@ class Capture:
         trace: TracebackType | None,
     ) -> None:
         """End; what was raised goes on."""
+        self._look_at_resource()
         self._is_over = True
         _RECORDER.finish(self)
 
@@ -152,18 +153,25 @@ class Capture:
             outer
               inner
         """
+        spans = _by_start(self.spans)
+        known = {(span.trace_id, span.span_id) for span in spans}
+        below: dict[tuple[str, str] | None, list[CapturedSpan]] = defaultdict(list)
+        for span in spans:
+            parent = (span.trace_id, span.parent_id)
+            below[parent if parent in known else None].append(span)
         lines: list[str] = []
-        roots = _by_start([span for span in self._spans if span.parent is None])
-        pending = [(0, root) for root in reversed(roots)]
+        pending = [(0, root) for root in reversed(below[None])]
         while pending:
             depth, span = pending.pop()
             lines.append("  " * depth + span.name)
-            pending += [(depth + 1, child) for child in reversed(self.children(span))]
+            children = below.pop((span.trace_id, span.span_id), [])
+            pending += [(depth + 1, child) for child in reversed(children)]
         return "\n".join(lines)
 
     def assert_no_content(self, *canaries: str) -> None:
         """Do what `turntrace.testing.assert_no_content` does, for this capture."""
         __tracebackhide__ = True
+        self._look_at_resource()
         wanted = [Canary(canary) for canary in canaries]
         if not wanted:
             raise ValueError("assert_no_content() was given no canary: name what must not leave")
@@ -206,13 +214,23 @@ class Capture:
         """Keep the body of a request."""
         self._wire.add(body)
 
+    def _look_at_resource(self) -> None:
+        """Note what leaves of the resource, which ``configure()`` may change meanwhile."""
+        provider, running = _RECORDER.provider(), pipeline.running()
+        if self._is_over or provider is None or self._schema is None:
+            return
+        configured = {} if running is None else running.settings.resource_attributes
+        for key, value in provider.resource.attributes.items():
+            if self._schema.has_resource_key(key) or key in configured:
+                self._resource[key, f"{key} {value!s}"] = None
+
     def _keep(self, record: SpanRecord) -> None:
         self._spans.append(CapturedSpan(record, self._spans))
 
     def _places(self) -> Iterator[_Place]:
         """Yield everything that left. A spool will be one more place here."""
-        for key, value in self._resource.items():
-            yield _Place("resource", f"resource attribute {key!r}", f"{key} {value!s}")
+        for key, text in self._resource:
+            yield _Place("resource", f"resource attribute {key!r}", text)
         for span in list(self._spans):
             yield from _places_of(span.record)
         for line in list(self._lines):
@@ -243,7 +261,8 @@ def capture(
         ids: Where spans get their ids, such as `SequentialIds`; random by default.
         settings: Fields of ``turntrace.settings.Settings`` as ``configure`` takes them, such as
             ``vocabulary``; those about sending have no effect. By default what is configured, and
-            the environment.
+            the environment. ``attributes`` are registered as by ``register_attributes``, so they
+            stay; ``exception_messages`` counts where nothing is configured and no capture is open.
 
     Raises:
         ConfigurationError: On entering: a setting cannot be used, or another library's tracer
@@ -313,9 +332,14 @@ def _schema(settings: Settings) -> Schema:
     )
 
 
-def _register(settings: Settings) -> None:
-    """Declare the attributes of TURNTRACE_ATTRIBUTES, as ``configure`` does."""
-    register_attributes({k: v for k, v in settings.attributes.items() if k not in KEYS})
+def _register(settings: Settings, *, is_given: bool) -> None:
+    """Declare the app's attributes; raise only for what the test itself asks for."""
+    if is_given:
+        register_attributes(settings.attributes)
+        return
+    for key, shape in settings.attributes.items():
+        with contextlib.suppress(ConfigurationError):  # `configure` says what it could not use
+            register_attributes({key: shape})
 
 
 def _by_start(spans: list[CapturedSpan]) -> list[CapturedSpan]:

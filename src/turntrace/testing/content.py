@@ -26,11 +26,20 @@ WINDOW: Final = 12
 
 _MAX_ROUNDS: Final = 3  # a text that was escaped, then quoted, then encoded
 _MAX_READING: Final = 64 * 1024 * 1024
+_PIECE: Final = 2 * 1024 * 1024  # what is longer is read in pieces, that none be given up
+_OVERLAP: Final = 64 * 1024
+_FEW_PARTS: Final = 256  # to look for each in the text is quicker than the other way round
 
-_NO_CHARACTERS = re.compile(r"[\s\x00\u00ad\u200b-\u200d\u2060\ufeff]+")
+_NO_CHARACTERS = re.compile(
+    r"[\s\x00\u00ad\u034f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff]+"
+)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{6,}")
 _HEX = re.compile(r"[0-9a-fA-F]{8,}")
-_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([nrtbf\"'/\\]))")
+_ESCAPE = re.compile(
+    r"\\(?:(?:u|U0000)([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})"
+    r"|(?:u\{0{,2}|U00)((?:10|0?[0-9a-fA-F])?[0-9a-fA-F]{1,4})\}?|([nrtbf\"'/\\]))"
+)
+_ESCAPED_BYTES = re.compile(r"(?:\\x[0-9a-fA-F]{2})+")
 _TEXT = re.compile(r"[^\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]{4,}")
 _FROM_URLS = str.maketrans("-_", "+/")
 _SEPARATOR = "\ufffd"
@@ -68,13 +77,22 @@ class Canary:
 
     def is_in(self, texts: Iterable[str]) -> bool:
         """Tell whether one of the readings holds the canary, or a part of 12 characters."""
-        return any(part in text for text in texts for part in self._parts)
+        if len(self._parts) <= _FEW_PARTS:
+            return any(part in text for text in texts for part in self._parts)
+        wanted = frozenset(self._parts)
+        return any(
+            not wanted.isdisjoint(text[at : at + WINDOW] for at in range(len(text) - WINDOW + 1))
+            for text in texts
+        )
 
 
 def normalised(text: str) -> str:
     """Return ``text`` without case, whitespace, invisible characters and compatibility variants."""
     folded = text if text.isascii() else unicodedata.normalize("NFKC", text)
-    return _NO_CHARACTERS.sub("", folded.casefold())
+    folded = folded.casefold()
+    if not folded.isascii():
+        folded = unicodedata.normalize("NFKC", folded)  # which folding may have taken apart
+    return _NO_CHARACTERS.sub("", folded)
 
 
 def readings(content: str | bytes) -> tuple[str, ...]:
@@ -84,6 +102,15 @@ def readings(content: str | bytes) -> tuple[str, ...]:
         >>> readings("Blue%20Heron")
         ('blue%20heron', 'blueheron')
     """
+    if isinstance(content, bytes):
+        content = _decompressed(content)
+    found: dict[str, None] = {}
+    for start in range(0, max(1, len(content)), _PIECE):
+        found.update(dict.fromkeys(_readings(content[start : start + _PIECE + _OVERLAP])))
+    return tuple(found)
+
+
+def _readings(content: str | bytes) -> tuple[str, ...]:
     texts = dict.fromkeys(_texts_of(content) if isinstance(content, bytes) else [content])
     latest = list(texts)
     size = sum(map(len, latest))
@@ -91,23 +118,27 @@ def readings(content: str | bytes) -> tuple[str, ...]:
         found = dict.fromkeys(new for text in latest for new in _decoded(text) if new not in texts)
         latest = list(found)
         size += sum(map(len, latest))
+        texts.update(found)
         if not latest or size > _MAX_READING:
             break
-        texts.update(found)
     return tuple(dict.fromkeys(filter(None, map(normalised, texts))))
 
 
 def _texts_of(content: bytes) -> Iterator[str]:
     yield content.decode("utf-8", "replace")
-    if content.startswith((b"\x1f\x8b", b"\x78\x01", b"\x78\x9c", b"\x78\xda")):
-        with contextlib.suppress(OSError, EOFError, zlib.error):
-            is_gzip = content.startswith(b"\x1f\x8b")
-            plain = gzip.decompress(content) if is_gzip else zlib.decompress(content)
-            yield plain.decode("utf-8", "replace")
-    if b"\x00" in content:  # ASCII in UTF-16 is found without the zeros; this is for the rest
-        for encoding in ("utf-16-le", "utf-16-be"):
-            for start in (0, 1):
-                yield _printable(content[start:].decode(encoding, "replace"))
+    # ASCII in UTF-16 is found without the zeros; this is for the rest.
+    for encoding in ("utf-16-le", "utf-16-be"):
+        for start in (0, 1):
+            yield _printable(content[start:].decode(encoding, "replace"))
+
+
+def _decompressed(content: bytes) -> bytes:
+    with contextlib.suppress(OSError, EOFError, zlib.error):
+        if content.startswith(b"\x1f\x8b"):
+            return gzip.decompress(content)
+        if content.startswith((b"\x78\x01", b"\x78\x9c", b"\x78\xda")):
+            return zlib.decompress(content)
+    return content
 
 
 def _decoded(text: str) -> Iterator[str]:
@@ -116,6 +147,8 @@ def _decoded(text: str) -> Iterator[str]:
         yield unquote_plus(text, errors="replace")
     if "\\" in text:
         yield _unescaped(text)
+        if "\\x" in text:
+            yield _ESCAPED_BYTES.sub(_as_utf8, text)
     if "&" in text:
         yield html.unescape(text)
     yield from _encoded(text)
@@ -123,12 +156,16 @@ def _decoded(text: str) -> Iterator[str]:
         yield from _encoded(text.replace("\r", "").replace("\n", ""))
 
 
+def _as_utf8(escaped: re.Match[str]) -> str:
+    return bytes.fromhex(escaped[0].replace("\\x", "")).decode("utf-8", "replace")
+
+
 def _unescaped(text: str) -> str:
     def character(found: re.Match[str]) -> str:
-        code = found[1] or found[2]
+        code = found[1] or found[2] or found[3]
         if code:
             return chr(int(code, 16))
-        return " " if found[3] in "nrtbf" else str(found[3])
+        return " " if found[4] in "nrtbf" else str(found[4])
 
     # Characters beyond the first 65,536 are escaped as a pair.
     pairs = _ESCAPE.sub(character, text).encode("utf-16", "surrogatepass")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from typing import Final
 
 DEFAULT_START_NS: Final = 1_700_000_000_000_000_000
@@ -12,7 +13,7 @@ _NS_PER_SECOND: Final = 1_000_000_000
 
 
 class ManualClock:
-    """A `turntrace.clock.Clock` that stands still until it is advanced.
+    """A `turntrace.clock.Clock` that stands still until it is advanced. Thread-safe.
 
     Args:
         start_ns: Nanoseconds since the Unix epoch at which it stands.
@@ -26,6 +27,7 @@ class ManualClock:
 
     def __init__(self, start_ns: int = DEFAULT_START_NS) -> None:
         self._now_ns = start_ns
+        self._lock = threading.Lock()
 
     def now_ns(self) -> int:
         """Return nanoseconds since the Unix epoch."""
@@ -44,7 +46,9 @@ class ManualClock:
             >>> clock.now_ns()
             7
         """
-        self._now_ns += round(seconds * _NS_PER_SECOND) + nanoseconds
+        step_ns = round(seconds * _NS_PER_SECOND) + nanoseconds
+        with self._lock:
+            self._now_ns += step_ns
 
 
 class SequentialIds:

@@ -86,9 +86,16 @@ class _Noting(Setter[Any]):
 
     def set(self, carrier: Any, key: str, value: str) -> None:
         """Set, and note what then stands there: the original may let less through."""
+        before = dict(carrier) if isinstance(carrier, Mapping) else {}
         self._original.set(carrier, key, value)
-        left = carrier.get(key, "") if isinstance(carrier, Mapping) else value
-        self._following(Header(str(key), str(left)))
+        if not isinstance(carrier, Mapping):
+            self._following(Header(str(key), str(value)))
+        elif key in carrier:
+            self._following(Header(str(key), str(carrier[key])))
+        else:  # the original writes it under another name, or let nothing through
+            for name, left in carrier.items():
+                if name not in before or before[name] is not left:
+                    self._following(Header(str(name), str(left)))
 
 
 class HeaderTap(TextMapPropagator):
