@@ -9,10 +9,11 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from turntrace.attributes import KEYS, NEVER, Key, Vocabulary
+from turntrace.cli.markdown import code, table
 from turntrace.shapes import DECLARABLE, Shape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 PARTS: Final = {
     "app": "the app itself, or an instrumentation by others",
@@ -88,12 +89,12 @@ def attributes_page() -> str:
     return "".join(
         [
             _HEAD,
-            *_table(("part", "what it is"), parts),
+            *table(("part", "what it is"), parts),
             *(text for layer in layers for text in _layer(layer)),
             _SHAPES,
-            *_table(("shape", "an app may declare it", "what leaves"), map(_shape_row, _shapes())),
+            *table(("shape", "an app may declare it", "what leaves"), map(_shape_row, _shapes())),
             _NEVER,
-            *_table(("key", "why"), ((_code(names), why) for names, why in NEVER.items())),
+            *table(("key", "why"), ((code(names), why) for names, why in NEVER.items())),
             _MORE,
         ]
     )
@@ -103,7 +104,7 @@ def _layer(layer: str) -> Iterator[str]:
     yield f"\n## {_HEADINGS.get(layer) or layer.capitalize()}\n"
     if layer == "resource":
         yield _RESOURCE
-    yield from _table(
+    yield from table(
         ("key", "vocabulary", "shape", "meaning", "set by"),
         (_key_row(key) for key in KEYS.values() if key.layer == layer),
     )
@@ -128,20 +129,6 @@ def _shape_row(shape: Shape) -> tuple[str, ...]:
 
 def _anchor(shape: Shape) -> str:
     return f"shape-{shape.name.replace(' ', '-')}"
-
-
-def _code(names: str) -> str:
-    return ", ".join(f"`{name}`" for name in names.split(", "))
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    yield f"\n{_row(head)}\n|{'---|' * len(head)}\n"
-    for row in rows:
-        yield f"{_row(row)}\n"
-
-
-def _row(cells: tuple[str, ...]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ import dataclasses
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from turntrace.cli.markdown import code, row, table
 from turntrace.settings import Settings, load
 from turntrace.standard_variables import IGNORED, NO_SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 _UNUSABLE: Final = "a\nb"
 
@@ -56,22 +57,22 @@ def environment_page() -> str:
     return "".join(
         [
             _HEAD,
-            *_table(
+            *table(
                 ("variable", "default", "takes", "meaning", "instead of a bad value"), _settings()
             ),
             _NOT_READ,
-            *_table(("variable", "what holds", "why"), _no_settings()),
+            *table(("variable", "what holds", "why"), _no_settings()),
             _IGNORED,
-            *_table(("variable", "why"), ((_code(name), why) for name, why in IGNORED.items())),
+            *table(("variable", "why"), ((code(name), why) for name, why in IGNORED.items())),
             _ARGUMENTS,
-            *_table(("argument", "takes", "variable"), _arguments()),
+            *table(("argument", "takes", "variable"), _arguments()),
         ]
     )
 
 
 def short_row(field: dataclasses.Field[Any]) -> str:
     """Return a setting as the README shows it: variable, default, meaning."""
-    return _row((_variables(field), _default(field), field.metadata["doc"]))
+    return row((_variables(field), _default(field), field.metadata["doc"]))
 
 
 def _settings() -> Iterator[tuple[str, ...]]:
@@ -81,17 +82,17 @@ def _settings() -> Iterator[tuple[str, ...]]:
 
 
 def _no_settings() -> Iterator[tuple[str, ...]]:
-    for name, row in NO_SETTINGS.items():
-        yield _code(name), row.instead, row.reason
+    for name, fate in NO_SETTINGS.items():
+        yield code(name), fate.instead, fate.reason
 
 
 def _arguments() -> Iterator[tuple[str, ...]]:
     for field in dataclasses.fields(Settings):
-        yield _code(field.name), field.metadata["kind"].takes, _variables(field)
+        yield code(field.name), field.metadata["kind"].takes, _variables(field)
 
 
 def _variables(field: dataclasses.Field[Any]) -> str:
-    return _code(", ".join(field.metadata["env"]))
+    return code(", ".join(field.metadata["env"]))
 
 
 def _default(field: dataclasses.Field[Any]) -> str:
@@ -100,10 +101,10 @@ def _default(field: dataclasses.Field[Any]) -> str:
     if value is None or value in ("", {}):
         return ""
     if isinstance(value, bool):
-        return _code(str(value).lower())
+        return code(str(value).lower())
     if isinstance(value, tuple):
         return f"`{','.join(value)}`"
-    return _code(f"{value * 1000:g}" if field.name.endswith("_seconds") else str(value))
+    return code(f"{value * 1000:g}" if field.name.endswith("_seconds") else str(value))
 
 
 def _instead(field: dataclasses.Field[Any]) -> str:
@@ -111,20 +112,6 @@ def _instead(field: dataclasses.Field[Any]) -> str:
     (warning,) = load(environ={field.metadata["env"][0]: _UNUSABLE})[1]
     used = warning.rpartition("; using ")[2]
     return f"`{used.strip(chr(39))}`" if used.startswith("'") else used
-
-
-def _code(names: str) -> str:
-    return ", ".join(f"`{name}`" for name in names.split(", "))
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    yield f"\n{_row(head)}\n|{'---|' * len(head)}\n"
-    for row in rows:
-        yield f"{_row(row)}\n"
-
-
-def _row(cells: tuple[str, ...]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
