@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +25,7 @@ MAX_ITEMS: Final = 64
 _MAX_CHOICE_LENGTH: Final = 64
 
 
-class Shape:
+class Shape(ABC):
     """Tells what of a value may leave under a key of this shape."""
 
     __slots__ = ("meaning", "name")
@@ -34,9 +35,9 @@ class Shape:
         """What documents and settings call it."""
         self.meaning = meaning
 
+    @abstractmethod
     def clean(self, value: object) -> Plain | None:
         """Return what may leave of ``value``, of a plain type; None if nothing may."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         """Show the shape's name."""

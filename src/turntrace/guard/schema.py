@@ -9,7 +9,6 @@ from turntrace import attributes as keys
 from turntrace import registry
 from turntrace.attributes import GUARDS_OWN, KEYS, Vocabulary, keys_of
 from turntrace.conversation import is_turn_name
-from turntrace.record.event import EVENT_NAMES
 from turntrace.record.span_record import Scope
 
 if TYPE_CHECKING:
@@ -117,10 +116,6 @@ class Schema:
         if first in _OPERATIONS:
             return not rest or rest in values
         return name in values and _OPERATION.fullmatch(first) is not None
-
-    def has_event_name(self, name: object) -> bool:
-        """Tell whether an event is one that OpenTelemetry or turntrace defines."""
-        return name in EVENT_NAMES
 
     def scope(self, scope: Scope) -> Scope:
         """Return what may leave of a scope: an identifier, a version, an official schema."""

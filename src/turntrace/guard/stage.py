@@ -19,6 +19,7 @@ from turntrace.attributes import (
     WITHHELD_KEYS,
 )
 from turntrace.failsafe import swallowed
+from turntrace.guard.bare_record import bare_record
 from turntrace.guard.exceptions import is_safe_stack
 from turntrace.guard.plan import Plan
 from turntrace.guard.schema import WITHHELD_NAME, Schema
@@ -121,32 +122,8 @@ class GuardStage:
             record = self.record(span)
         except Exception as error:  # noqa: BLE001 - others write to what a span holds
             swallowed("the guard", error)
-            record = self._bare(span)
+            record = bare_record(span, self._judge_scope(span.scope).leaves)
         self._following(record)
-
-    def _bare(self, span: Span) -> SpanRecord:
-        """Return a span's place in its trace and nothing else."""
-        return SpanRecord(
-            trace_id=span.trace_id.to_bytes(16, "big"),
-            span_id=span.span_id.to_bytes(8, "big"),
-            parent_span_id=span.parent_id.to_bytes(8, "big") if span.parent_id else b"",
-            parent_is_remote=span.parent_context is not None and span.parent_context.is_remote,
-            flags=span.local_trace.flags,
-            trace_state="",
-            name=WITHHELD_NAME,
-            kind=0,
-            start_ns=span.start_time,
-            end_ns=span.end_time or span.start_time,
-            attributes={},
-            events=(),
-            links=(),
-            status_code=0,
-            status_description="",
-            dropped_attributes=len(span._attributes),  # noqa: SLF001 - the property may fail as well
-            dropped_events=len(span._events or ()),  # noqa: SLF001 - the property copies
-            dropped_links=len(span._links or ()),  # noqa: SLF001 - the property copies
-            scope=self._judge_scope(span.scope).leaves,
-        )
 
     def record(self, span: Span) -> SpanRecord:
         """Return what may leave of ``span``. Copies first: the span may still be written to.

@@ -46,6 +46,14 @@ def _add_links(span: Span, links: Sequence[Link]) -> None:
                 span.add_link(link.context, link.attributes)
 
 
+def _note_giver(span: Span, attributes: Mapping[str, Any] | None) -> None:
+    """Note of a span that is not ours who gave its name and attributes."""
+    with Guarded("the giver of a span's name"):
+        giver = given(span.name, attributes, KNOWN)
+        span.name = plain_key(span.name)  # of a member of an enum its text
+        span.came_from(giver, span.name)
+
+
 class Tracer(trace_api.Tracer):
     """The OpenTelemetry tracer of one instrumentation scope."""
 
@@ -54,7 +62,7 @@ class Tracer(trace_api.Tracer):
         self._scope = scope
         self._is_own = scope.name == "turntrace" or scope.name.startswith("turntrace.")
 
-    def start_span(  # noqa: PLR0917, PLR0912, PLR0915, C901 - the API's signature; a call saved for each branch
+    def start_span(  # noqa: PLR0917, C901 - the API's signature; a call saved for each branch
         self,
         name: str,
         context: Context | None = None,
@@ -73,12 +81,10 @@ class Tracer(trace_api.Tracer):
         parent = (get_current() if context is None else context).get(SPAN_KEY)
         if parent.__class__ is Span and parent.provider is provider:
             local_trace: LocalTrace = parent.local_trace
-            trace_id = local_trace.trace_id
             parent_id = parent.span_id
             parent_context = None
         else:
             local_trace, parent_context = self._adopt(parent, context, name, kind, attributes)
-            trace_id = local_trace.trace_id
             parent_id = 0 if parent_context is None else parent_context.span_id
         try:
             if not attributes:
@@ -99,24 +105,17 @@ class Tracer(trace_api.Tracer):
         span.provider = provider
         span.scope = self._scope
         span.local_trace = local_trace
-        span.trace_id = trace_id
+        span.trace_id = local_trace.trace_id
         span.span_id = span_id = provider.new_span_id()
         span.parent_id = parent_id
         span.parent_context = parent_context
         span.constant_name = NO_NAME
         span._attributes = mine  # noqa: SLF001 - see above
         span._context = span.end_time = None  # noqa: SLF001 - see above
-        if start_time is None or not isinstance(start_time, int):
-            start_time = provider.now_ns()
-        span.start_time = start_time
+        is_absent = start_time is None or not isinstance(start_time, int)
+        span.start_time = provider.now_ns() if is_absent else start_time  # type: ignore[assignment] # an int
         if not self._is_own:
-            try:
-                giver = given(name, attributes, KNOWN)
-                if type(name) is not str:
-                    name = span.name = plain_key(name)  # a member of an enum
-                span.came_from(giver, name)
-            except Exception as error:  # noqa: BLE001 - telemetry never breaks the app
-                swallowed("the giver of a span's name", error)
+            _note_giver(span, attributes)
         if len(mine) > MAX_ATTRIBUTES:
             span.cut_attributes()
         if links:
