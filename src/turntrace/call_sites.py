@@ -213,9 +213,14 @@ NOTHING_UNKNOWN: Final = Given(is_named_by_constant=True, name_origin=None, orig
 """A constant name, and no attribute that nobody registered."""
 
 
-def given(name: object, attributes: Mapping[str, object] | None, known: set[str]) -> Given:
-    """Return what is known of a name and attributes that the caller's caller gives to a span."""
-    frame = sys._getframe(2)  # noqa: SLF001 - inspect.stack() reads source files
+def given(
+    name: object, attributes: Mapping[str, object] | None, known: set[str], *, depth: int = 2
+) -> Given:
+    """Return what is known of a name and attributes that are given to a span.
+
+    ``depth`` is how many frames up the first one is that may have given them.
+    """
+    frame = sys._getframe(depth)  # noqa: SLF001 - inspect.stack() reads source files
     while frame.f_globals.get("__name__") in _BETWEEN and frame.f_back is not None:
         frame = frame.f_back
     is_named = is_constant(name, frame) or _decorates(name)

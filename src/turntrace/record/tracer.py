@@ -48,10 +48,14 @@ def _add_links(span: Span, links: Sequence[Link]) -> None:
 
 def _note_giver(span: Span, attributes: Mapping[str, Any] | None) -> None:
     """Note of a span that is not ours who gave its name and attributes."""
-    with Guarded("the giver of a span's name"):
-        giver = given(span.name, attributes, KNOWN)
-        span.name = plain_key(span.name)  # of a member of an enum its text
-        span.came_from(giver, span.name)
+    name = span.name
+    try:
+        giver = given(name, attributes, KNOWN, depth=3)
+        if type(name) is not str:
+            name = span.name = plain_key(name)  # of a member of an enum its text
+        span.came_from(giver, name)
+    except Exception as error:  # noqa: BLE001 - telemetry never breaks the app
+        swallowed("the giver of a span's name", error)
 
 
 class Tracer(trace_api.Tracer):
