@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import random
 import time
@@ -21,6 +22,9 @@ _MAX_REQUEST_BYTES: Final = 2 * 1024 * 1024
 _MAX_RETRY_AFTER_SECONDS: Final = 300.0
 _MAX_WAIT_SECONDS: Final = 3600.0
 _WARNING_INTERVAL_SECONDS: Final = 60.0
+_jitter: Final = random.Random()  # noqa: S311 - spreads load, guards nothing
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_jitter.seed)  # or all workers would try again together
 
 
 class Flush(NamedTuple):
@@ -175,12 +179,12 @@ class Sender:
     def _schedule_retry(self, retry_after_seconds: float | None) -> None:
         first, longest = self._backoff_seconds
         wait_seconds = min(longest, first * 2.0 ** min(self._attempt, 30))
-        wait_seconds *= random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+        wait_seconds *= _jitter.uniform(0.5, 1.0)
         self._attempt += 1
         self._is_told_to_wait = bool(retry_after_seconds)
         if retry_after_seconds:
             told = min(retry_after_seconds, _MAX_RETRY_AFTER_SECONDS)
-            wait_seconds = told * random.uniform(1.0, 1.1)  # noqa: S311 - as above
+            wait_seconds = told * _jitter.uniform(1.0, 1.1)
         self._retry_at = time.monotonic() + wait_seconds
 
     def _pack(self) -> Parcel:
