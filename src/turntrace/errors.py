@@ -3,6 +3,7 @@
 TurntraceError
 ├── ConfigurationError    configure() was given something it cannot use
 ├── MissingLibraryError   something was asked for by name, and its package is not installed
+├── SpoolError            the spool's directory cannot be used; spans are kept in memory instead
 ├── StoreError            the store of the view cannot be opened or read
 └── ReceiveError          a request to the view's receiver is malformed
 """
@@ -18,6 +19,10 @@ class ConfigurationError(TurntraceError):
 
 class MissingLibraryError(TurntraceError, ImportError):
     """A library was asked for by name but is not installed; the text holds the install line."""
+
+
+class SpoolError(TurntraceError):
+    """The spool cannot be on this disk; the text says why, and what to set."""
 
 
 class StoreError(TurntraceError):

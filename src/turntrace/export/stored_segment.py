@@ -1,0 +1,151 @@
+"""What this process knows of one segment on disk, and how it reads the next part of it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from turntrace.export.segment_file import Position
+from turntrace.record.segment_reader import (
+    Frame,
+    SegmentReader,
+    TornTail,
+)
+from turntrace.record.span_record import SpanRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from turntrace.export.segment_file import SegmentFile
+    from turntrace.record.record_format import ResourceEntry
+    from turntrace.record.segment_reader import Outcome
+
+MAX_SEGMENT_BYTES: Final = 8 * 1024 * 1024
+"""What is read of one file; no writer of ours makes one nearly as long."""
+
+
+class SpooledSpan(NamedTuple):
+    """A span that lies in the spool, and where."""
+
+    position: Position
+    record: SpanRecord
+    resource: ResourceEntry
+    """Whose span it is: ``attributes`` and ``schema_url``; the same object for equal ones."""
+
+
+class OpenStart(NamedTuple):
+    """Where the start of a span lies."""
+
+    trace_id: bytes
+    span_id: bytes
+    offset: int
+    end_offset: int
+
+
+@dataclass(slots=True, eq=False)
+class StoredSegment:
+    """The books of one segment. ``seen``: read at least once by this process."""
+
+    path: Path
+    number: int
+    file: SegmentFile | None = None
+    """What writes it; None: a dead process has written it."""
+    acknowledged_offset: int = 0
+    acknowledged_spans: int = 0
+    seen_offset: int = 0
+    seen_spans: int = 0
+    found_spans: int = 0
+    """How many there are to acknowledge, once it is read to its end."""
+    lost_spans: int = 0
+    """Written, or seen, and not found again."""
+    is_read: bool = False
+    """Read to its end, and nothing will be written any more."""
+    is_damaged: bool = False
+    is_newer: bool = False
+    starts: list[OpenStart] = field(default_factory=list)
+
+    def written_spans(self) -> int:
+        """Return how many spans it had; of a dead process's, how many were found so far."""
+        return self.file.spans() if self.file else self.seen_spans
+
+    def waiting_spans(self) -> int:
+        """Return how many of them are neither acknowledged nor lost."""
+        return self.written_spans() - self.acknowledged_spans - self.lost_spans
+
+    def is_acknowledged(self) -> bool:
+        """Tell whether the file is of no use any more."""
+        return self.is_read and self.acknowledged_spans >= self.found_spans
+
+    def has_acknowledged(self, spans: int) -> bool:
+        """Tell whether the fate of the first so many spans written is known."""
+        return self.is_acknowledged() or self.acknowledged_spans >= spans
+
+    def size_bytes(self) -> int:
+        """Return its length on disk, or 0."""
+        with contextlib.suppress(OSError):
+            return self.path.stat().st_size
+        return 0
+
+
+class SegmentCursor:
+    """Reads one segment in parts and goes on where it stopped, without reading anew."""
+
+    __slots__ = ("_reader", "offset", "ordinal", "segment")
+
+    def __init__(self, segment: StoredSegment, offset: int, ordinal: int) -> None:
+        self.segment = segment
+        self.offset = offset
+        self.ordinal = ordinal
+        """How many spans end at ``offset`` or before."""
+        self._reader = SegmentReader()
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Yield what stands behind ``offset``, moving it; what is torn stays ahead.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        base = self.offset if self._reader.header else 0
+        data = _bytes_of(self.segment.path, base)
+        with contextlib.closing(self._reader.read(data, self.offset - base)) as outcomes:  # type: ignore[type-var]
+            for outcome in outcomes:
+                moved = outcome._replace(
+                    offset=base + outcome.offset, end_offset=base + outcome.end_offset
+                )
+                if isinstance(outcome, TornTail):
+                    yield moved
+                    return
+                self.offset = moved.end_offset
+                if isinstance(outcome, Frame) and isinstance(outcome.record, SpanRecord):
+                    self.ordinal += 1
+                yield moved
+
+    def span_position(self) -> Position:
+        """Return the position of the span that was yielded last."""
+        segment = self.segment
+        return Position(segment.path.parent.name, segment.number, self.offset, self.ordinal)
+
+
+def bytes_between(path: Path, offset: int, end_offset: int) -> bytes:
+    """Return a stretch of a file.
+
+    Raises:
+        OSError: It cannot be read, or is not that long any more.
+    """
+    data = _bytes_of(path, offset, end_offset - offset)
+    if len(data) != end_offset - offset:
+        raise OSError(errno.EIO, "the file is shorter than it was")
+    return data
+
+
+def _bytes_of(path: Path, offset: int, length: int = MAX_SEGMENT_BYTES) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        size = min(length, os.fstat(descriptor).st_size - offset)
+        return os.pread(descriptor, size, offset) if size > 0 else b""
+    finally:
+        os.close(descriptor)
