@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from faults.spool_model import no_file_longer_than, number_of, numbered
 from turntrace.export.spool import Spool
 from turntrace.export.spool_place import spool_key
 from turntrace.record.record_format import FORMAT_VERSION, Header, pack
 from turntrace.record.segment_reader import Frame, SegmentReader, Started
+from turntrace.record.span_record import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -290,6 +292,26 @@ def test_an_append_in_a_signal_handler_in_the_middle_of_one_does_not_deadlock(
     assert len(handled) >= 200
     assert None not in handled
     assert len(set(drained(spool))) == number + len(handled) == spool.counts().acknowledged
+
+
+def test_a_segment_put_away_in_the_middle_of_an_append_is_not_written_to(spools: Spools) -> None:
+    spool = spools()
+    writer = spool._writer
+
+    class Meddling(Scope):
+        """Stands for a thread that rolls between the look at the segment and the write."""
+
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            writer.retire(writer.current)
+            return super().__hash__()
+
+    append_all(spool, range(3))
+    assert spool.append(structs.replace(numbered(3), scope=Meddling("test"))) is not None
+    assert not writer.failures
+    assert drained(spool) == [0, 1, 2, 3]
+    assert len({path.name for path in spools.files()}) <= 1
 
 
 def test_no_descriptor_stays_open_when_nobody_reads(spools: Spools) -> None:
