@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 ONCE ?=
 OPEN ?=
+QUICK ?=
 RECORD ?=
 
 SOURCES := src reference tests benchmarks requirements
 LIMITED := --universal --python-version 3.11 --generate-hashes --custom-compile-command "make requirements" -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev front-end demo format check lint types imports test bench overhead load docs requirements clean
+.PHONY: help setup setup-dev front-end demo format check lint types imports test bench faults overhead load docs requirements clean
 
 help: ## list these words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
@@ -81,6 +82,9 @@ bench: setup-dev ## what it costs, beside the official SDK
 	$(BIN)/python benchmarks/turns.py 100000
 	$(BIN)/python benchmarks/request.py
 	$(BIN)/python benchmarks/logs.py
+
+faults: setup-dev ## what becomes of spans in outages (QUICK=1: the short ones; RECORD=1: keep the table)
+	QUICK=$(filter-out 0,$(QUICK)) RECORD=$(filter-out 0,$(RECORD)) $(BIN)/python -m pytest -m faults tests/faults $(ARGS)
 
 overhead: setup-dev ## instructions of a full turn against the recorded ones (RECORD=1: record)
 	$(BIN)/python benchmarks/instructions.py $(if $(filter-out 0,$(RECORD)),--record)

@@ -329,16 +329,6 @@ def test_an_explicit_baseline_wins_over_the_standard_sampler() -> None:
     assert settings.sampling_baseline == 0.3
 
 
-@pytest.mark.parametrize("signal", ["", "TRACES_"])
-@pytest.mark.parametrize("name", ["CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE"])
-def test_certificates_are_one_warning_as_long_as_they_are_not_supported(
-    signal: str, name: str
-) -> None:
-    variable = f"OTEL_EXPORTER_OTLP_{signal}{name}"
-    (warning,) = load(environ={variable: "/etc/ca.pem"})[1]
-    assert warning.startswith(f"{variable}='/etc/ca.pem' is not supported yet; using ")
-
-
 def test_the_time_for_an_export_shortens_that_of_a_request_but_never_lengthens_it() -> None:
     assert load(environ={"OTEL_BSP_EXPORT_TIMEOUT": "3000"})[0].timeout_seconds == 3.0
     assert load(environ={"OTEL_BSP_EXPORT_TIMEOUT": "30000"})[0].timeout_seconds == 10.0

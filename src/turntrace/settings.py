@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from turntrace import attribute_setting
 from turntrace import setting_kinds as kinds
+from turntrace.collector_settings import CollectorSettings, find_fault_of_client, setting
 from turntrace.errors import ConfigurationError
 from turntrace.setting_kinds import Kind, UnusableError
 from turntrace.standard_variables import NO_SETTINGS, import_propagators
@@ -37,158 +38,104 @@ _OUTRANKED: Final = {
 """An explicit argument, and the fields of the environment that would overrule it."""
 
 
-def _setting(
-    default: Any, env: str, kind: Kind, doc: str, *, is_secret: bool = False, in_repr: bool = True
-) -> Any:
-    facts = {"env": env.split(), "kind": kind, "doc": doc, "is_secret": is_secret}
-    if isinstance(default, dict):
-        return dataclasses.field(default_factory=dict, metadata=facts, repr=in_repr)
-    return dataclasses.field(default=default, metadata=facts, repr=in_repr)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(CollectorSettings):
     """Everything that can be set. Times are in seconds, sizes in what their name says."""
 
-    enabled: bool = _setting(
+    enabled: bool = setting(
         True, "OTEL_ENABLED", kinds.flag(), "false: nothing is patched or started"
     )
-    sdk_disabled: bool = _setting(
+    sdk_disabled: bool = setting(
         False, "OTEL_SDK_DISABLED", kinds.flag(), "true: the same as OTEL_ENABLED=false"
     )
-    traces_exporter: str = _setting(
+    traces_exporter: str = setting(
         "otlp",
         "OTEL_TRACES_EXPORTER",
         kinds.choice("otlp", "otlp_proto_http", "none"),
         "otlp; none: the same as OTEL_ENABLED=false",
     )
-    service_name: str = _setting(
+    service_name: str = setting(
         "unknown_service:python",
         "OTEL_SERVICE_NAME",
         kinds.text(),
         "name of this service; else service.name of the resource attributes",
     )
-    environment: str = _setting(
+    environment: str = setting(
         "development",
         "TURNTRACE_ENVIRONMENT",
         kinds.text(),
         "deployment environment, else deployment.environment.name of the resource attributes;"
         " development keeps every trace",
     )
-    resource_attributes: dict[str, str] = _setting(
+    resource_attributes: dict[str, str] = setting(
         {},
         "OTEL_RESOURCE_ATTRIBUTES",
         kinds.pairs(),
         "key=value pairs on every span's resource",
     )
-    endpoint: str = _setting(
-        "http://localhost:4318",
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-        kinds.endpoint(),
-        "base URL of the OTLP/HTTP receiver; /v1/traces is added",
-    )
-    traces_endpoint: str = _setting(
-        "",
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-        kinds.endpoint(),
-        "full URL for traces, used as it is; wins over the base URL",
-        in_repr=False,  # its query may hold a key
-    )
-    protocol: str = _setting(
-        "http/protobuf",
-        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL OTEL_EXPORTER_OTLP_PROTOCOL",
-        kinds.choice(
-            "http/protobuf",
-            reasons={
-                "grpc": "is not supported; collectors take http/protobuf at port 4318, not 4317",
-                "http/json": "is not supported",
-            },
-        ),
-        "http/protobuf, nothing else yet",
-    )
-    headers: dict[str, str] = _setting(
-        {},
-        "OTEL_EXPORTER_OTLP_TRACES_HEADERS OTEL_EXPORTER_OTLP_HEADERS",
-        kinds.headers(),
-        "key=value pairs sent as headers; never logged",
-        is_secret=True,
-        in_repr=False,
-    )
-    timeout_seconds: float = _setting(
-        10.0,
-        "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT OTEL_EXPORTER_OTLP_TIMEOUT",
-        kinds.seconds(1, 600_000),
-        "milliseconds one export request may take in all",
-    )
-    compression: str = _setting(
-        "gzip",
-        "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION OTEL_EXPORTER_OTLP_COMPRESSION",
-        kinds.choice("gzip", "none"),
-        "gzip or none",
-    )
-    max_queue_size: int = _setting(
+    max_queue_size: int = setting(
         2048, "OTEL_BSP_MAX_QUEUE_SIZE", kinds.whole(1, 1_000_000), "finished spans that may wait"
     )
-    max_batch_size: int = _setting(
+    max_batch_size: int = setting(
         512, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", kinds.whole(1, 100_000), "spans in one request"
     )
-    schedule_delay_seconds: float = _setting(
+    schedule_delay_seconds: float = setting(
         5.0,
         "OTEL_BSP_SCHEDULE_DELAY",
         kinds.seconds(1, 3_600_000),
         "milliseconds a finished span waits for company at most",
     )
-    export_timeout_seconds: float | None = _setting(
+    export_timeout_seconds: float | None = setting(
         None,
         "OTEL_BSP_EXPORT_TIMEOUT",
         kinds.seconds(1, 3_600_000),
         "milliseconds; shortens the time of one request if it is the smaller one",
     )
-    vocabulary: str = _setting(
+    vocabulary: str = setting(
         "both",
         "TURNTRACE_VOCABULARY",
         kinds.choice("both", "semconv", "original"),
         "both, semconv or original attribute names",
     )
-    sampler: str = _setting(
+    sampler: str = setting(
         "",
         "OTEL_TRACES_SAMPLER",
         kinds.choice(*_SAMPLERS, *(f"parentbased_{name}" for name in _SAMPLERS)),
         "always_on, always_off, traceidratio, or one of them after parentbased_, which means the"
         " same: a remote caller's flag never decides here",
     )
-    baseline: float | None = _setting(
+    baseline: float | None = setting(
         None,
         "OTEL_TRACES_SAMPLER_ARG",
         kinds.number(0.0, 1.0),
         "share of traces kept where no rule holds, also if no sampler is named; default 1.0 in"
         " development and for traceidratio, else 0.1",
     )
-    token_events: tuple[str, ...] = _setting(
+    token_events: tuple[str, ...] = setting(
         DEFAULT_TOKEN_EVENTS,
         "TURNTRACE_TOKEN_EVENTS",
         kinds.patterns(),
         "patterns of emitted Socket.IO events that are counted on the turn, not spanned",
     )
-    attributes: dict[str, object] = _setting(
+    attributes: dict[str, object] = setting(
         {},
         "TURNTRACE_ATTRIBUTES",
         attribute_setting.attributes(),
         "the app's own attributes that may leave, each with the shape of its values",
     )
-    exception_messages: str = _setting(
+    exception_messages: str = setting(
         "off",
         "TURNTRACE_EXCEPTION_MESSAGES",
         kinds.choice("off", "safe"),
         "safe: messages of exception types that were registered as content-free leave",
     )
-    denied_hosts: tuple[str, ...] = _setting(
+    denied_hosts: tuple[str, ...] = setting(
         (),
         "TURNTRACE_DENIED_HOSTS",
         attribute_setting.hosts(),
         "hosts that outgoing requests carry no trace context to",
     )
-    log_level: str = _setting(
+    log_level: str = setting(
         "",
         "OTEL_LOG_LEVEL",
         kinds.choice("debug", "info", "warn", "warning", "error", "critical"),
@@ -263,6 +210,7 @@ class _Loading:
         self._name_the_process()
         self._switch_off()
         self._tidy_endpoint()
+        self._match_client_certificate()
         self._fit_sizes()
         self._read_what_is_no_setting()
 
@@ -270,7 +218,10 @@ class _Loading:
         kind: Kind = field.metadata["kind"]
         for variable in field.metadata["env"]:
             text = self._environ.get(variable, "")
-            if not text.strip():
+            is_request_header = (
+                variable == "HTTP_PROXY" and "REQUEST_METHOD" in self._environ
+            )  # CGI
+            if not text.strip() or is_request_header:
                 continue
             try:
                 self.values[field.name] = kind.parse(text)
@@ -326,6 +277,27 @@ class _Loading:
         if kinds.port(self._get(used)) == _GRPC_PORT and not is_said:
             self._complain_of(used, "has gRPC's port, and http/protobuf is sent, usually to 4318")
 
+    def _match_client_certificate(self) -> None:
+        """Let go of a certificate that does not belong to its key, and of a key without one."""
+        certificate_file = self._get("client_certificate_file")
+        key_file = self._get("client_key_file")
+        if certificate_file:
+            name, fault = (
+                "client_certificate_file",
+                find_fault_of_client(certificate_file, key_file),
+            )
+        else:
+            name = "client_key_file"
+            fault = "is of no use without a client certificate" if key_file else ""
+        if fault and name in self._overrides:
+            raise ConfigurationError(f"configure({name}=...) cannot be used: the value {fault}")
+        names = ("client_certificate_file", "client_key_file")
+        is_said = any(complaint.field_name in names for complaint in self.complaints)
+        if fault and not is_said:
+            self._complain_of(name, fault)
+        if fault:
+            self.values["client_certificate_file"] = self.values["client_key_file"] = ""
+
     def _complain_of(self, name: str, reason: str) -> None:
         source = self._sources[name]
         text = self._environ.get(source) or str(self.values[name])
@@ -365,7 +337,7 @@ class _Loading:
             return f"the ratio {settings.sampling_baseline}"
         value, source = getattr(settings, name), self._sources.get(name, complained_of)
         if value in ("", {}, None):
-            return "no value"
+            return str(_FIELDS[name].metadata["instead"])
         if _FIELDS[name].metadata["is_secret"]:
             return source
         shown: str = _FIELDS[name].metadata["kind"].show(value)

@@ -65,15 +65,6 @@ NO_SETTINGS: Final[dict[str, NoSetting]] = {
     "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": _LENGTH,
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": _LENGTH,
     "TURNTRACE_SPOOL_DIR": NoSetting(_unless(), "memory only", "there is no disk spool yet"),
-    **{
-        f"OTEL_EXPORTER_OTLP_{signal}{name}": NoSetting(_unless(), instead, "not supported yet")
-        for name, instead in (
-            ("CERTIFICATE", "the system's certificates"),
-            ("CLIENT_KEY", "no client certificate"),
-            ("CLIENT_CERTIFICATE", "no client certificate"),
-        )
-        for signal in ("TRACES_", "")
-    },
 }
 """By variable; a value at fault is one warning."""
 
@@ -99,7 +90,6 @@ IGNORED: Final[dict[str, str]] = {
     "OTEL_SEMCONV_STABILITY_OPT_IN": "`TURNTRACE_VOCABULARY` chooses the names",
     "OTEL_INSTRUMENTATION_*": "of OpenTelemetry's own instrumentations",
     "OTEL_PYTHON_*": "of OpenTelemetry's API and SDK for Python",
-    "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY": "the connection to the collector is direct",
 }
 """By variable or family of them; nothing is said, because others may read them."""
 

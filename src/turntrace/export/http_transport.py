@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import http.client
-import io
-import os
-import queue
-import socket
 import time
-import weakref
 import zlib
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
-from urllib3.util import Timeout, Url, make_headers, parse_url
+from urllib3.util import Url, make_headers, parse_url
 
 from turntrace.errors import ConfigurationError
+from turntrace.export.connection import Connection, Line, ProxyRefusedError, TruncatedReplyError
 from turntrace.export.otlp_response import MalformedResponseError, read_response
+from turntrace.export.proxies import Proxies
+from turntrace.export.retry_after import read_retry_after
+from turntrace.export.tls import Certificates, Tls
 from turntrace.setting_kinds import HEADER_NAME, HEADER_VALUE
 
 if TYPE_CHECKING:
+    import http.client
     from collections.abc import Callable, Mapping
 
-    from _typeshed import WriteableBuffer
-
 _RETRYABLE_STATUSES: Final = frozenset({429, 502, 503, 504})
+_PROXY_WANTS_CREDENTIALS: Final = 407
 _MAX_REPLY_BYTES: Final = 65_536
+_LEFTOVER_SECONDS: Final = 1.0
 _GZIP_LEVEL: Final = 1  # 2.5 times faster than 6, and 10% larger, on spans
 _GZIP_WINDOW_BITS: Final = 31
+_GZIP_OR_ZLIB: Final = 47
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_DIRECT: Final = Proxies()
+_NO_FILES: Final = Certificates()
 
 taps: tuple[Callable[[bytes], None], ...] = ()
 """Who sees each request's body before it is compressed (`turntrace.testing`); must not raise."""
@@ -55,43 +55,92 @@ class Fate(enum.Enum):
 
 
 class Outcome(NamedTuple):
-    """The result of one request; ``reason`` never holds a header value, URL or body."""
+    """The result of one request."""
 
     fate: Fate
+
     reason: str = ""
+    """``http_503``, ``proxy_407``, ``html_reply``, ``truncated_reply``, ``oversized_reply``,
+    ``malformed_reply``, ``partial_success`` or the type of an error; never a word that the
+    collector, the proxy or the operator wrote."""
+
     rejected_spans: int = 0
+
     retry_after_seconds: float | None = None
+    """From 0 to 300, if the collector asked for a wait."""
+
+    repeats: int = 0
+    """How many requests just before this one failed for the same reason."""
 
 
 class HttpTransport:
     """One keep-alive connection to a collector, used by one thread.
 
+    Follows no redirect, sends nothing twice, and sends the collector's headers to no proxy that it
+    tunnels through.
+
     Args:
         endpoint: The full URL. User info in it becomes a Basic ``authorization`` header.
         headers: Sent with each request; never logged.
-        timeout_seconds: A hard limit for a whole request, connecting included (one DNS look-up
-            excepted, which nothing can interrupt).
+        timeout_seconds: A hard limit for a whole request: connecting, tunnelling, the TLS
+            handshake, sending and reading together (one DNS look-up excepted, which nothing can
+            interrupt).
         compression: ``gzip`` or ``none``.
+        certificates: Whom to trust, and who we are; by default the system's authorities.
+        proxies: What lies between; by default nothing does. The environment is not asked.
+        now_seconds: The time of day, for a ``Retry-After`` that is a date.
 
     Raises:
-        ConfigurationError: An argument cannot be used.
+        ConfigurationError: An argument cannot be used; the text quotes no secret.
+
+    Example:
+        >>> transport = HttpTransport(
+        ...     endpoint="http://localhost:4318/v1/traces",
+        ...     headers={},
+        ...     timeout_seconds=10.0,
+        ...     compression="gzip",
+        ... )
+        >>> transport.close()
+        >>> transport.post(b"").reason
+        'ConnectionAbortedError'
     """
 
     def __init__(
-        self, *, endpoint: str, headers: Mapping[str, str], timeout_seconds: float, compression: str
+        self,
+        *,
+        endpoint: str,
+        headers: Mapping[str, str],
+        timeout_seconds: float,
+        compression: str,
+        certificates: Certificates = _NO_FILES,
+        proxies: Proxies = _DIRECT,
+        now_seconds: Callable[[], float] = time.time,
     ) -> None:
         url = _checked_url(endpoint)
         self.display_name = f"{url.scheme}://{url.netloc}"
-        self._url = url._replace(auth=None, fragment=None).url
         if compression not in ("gzip", "none"):
             raise ConfigurationError(f"compression is {compression!r}: use 'gzip' or 'none'")
         self._is_gzip = compression == "gzip"
         if not timeout_seconds > 0:
             raise ConfigurationError(f"timeout_seconds is {timeout_seconds!r}: use a number > 0")
         self._timeout_seconds = timeout_seconds
+        self._now_seconds = now_seconds
+        self._url = url
+        self._tls = Tls(certificates) if url.scheme == "https" else None
+        self._proxy = proxies.choose(url)
         self._headers = _all_headers(url, headers, is_gzip=self._is_gzip)
-        self._line = _Line()
-        self._pool = _make_pool(self._line)
+        self._target = url.request_uri
+        if self._proxy is not None and self._tls is None:  # it forwards, and needs to know where
+            self._target = url._replace(auth=None, fragment=None).url
+            self._headers |= self._proxy.headers
+        self._last_failure = ""
+        self._repeats = 0
+        self._begin_afresh()
+
+    def _begin_afresh(self) -> None:
+        self._line = Line()
+        self._connection: Connection | None = None
+        self._is_busy = False
 
     def post(self, body: bytes) -> Outcome:
         """Send ``body``; return what became of it. Never raises, except `BaseException`."""
@@ -99,72 +148,125 @@ class HttpTransport:
             tap(body)
         if self._is_gzip:
             body = zlib.compress(body, _GZIP_LEVEL, _GZIP_WINDOW_BITS)  # releases the GIL
-        self._line.deadline = time.monotonic() + self._timeout_seconds
+        is_reusable = False
+        self._is_busy = True  # from here on, whoever closes leaves the hanging up to us
         try:
-            reply = self._pool.request(
-                "POST",
-                self._url,
-                body=body,
-                headers=self._headers,
-                timeout=Timeout(total=self._timeout_seconds),
-                redirect=False,
-                retries=False,
-                preload_content=False,
+            self._line.begin(self._timeout_seconds)
+            outcome, is_reusable = self._exchange(body)
+        except ProxyRefusedError as error:
+            outcome = Outcome(Fate.UNKNOWN, f"proxy_{error.status}")
+        except TruncatedReplyError:
+            outcome = Outcome(Fate.UNKNOWN, "truncated_reply")
+        except Exception as error:  # noqa: BLE001 - ssl, socket and http.client raise many kinds
+            outcome = Outcome(Fate.UNKNOWN, type(error).__name__)
+        finally:
+            self._is_busy = False
+            if self._line.is_closed or not is_reusable:
+                self._hang_up()
+        return self._number(outcome)
+
+    def _exchange(self, body: bytes) -> tuple[Outcome, bool]:
+        """Return the outcome, and whether the connection can be used again."""
+        if self._connection is not None and self._connection.is_stale():
+            self._hang_up()
+        if self._connection is None:
+            self._connection = Connection(
+                self._url.host or "",
+                self._url.port or _DEFAULT_PORTS[self._url.scheme or ""],
+                tls=self._tls,
+                proxy=self._proxy,
+                line=self._line,
             )
-            try:
-                return _read_outcome(reply)
-            finally:
-                reply.release_conn()
-        except Exception as error:  # noqa: BLE001 - urllib3, ssl and http.client raise many kinds
-            return Outcome(Fate.UNKNOWN, type(error).__name__)
+        is_sent = True
+        try:
+            self._connection.request("POST", self._target, body, self._headers)
+        except (BrokenPipeError, ConnectionResetError):
+            if self._connection.sock is None:
+                raise
+            is_sent = False  # who refuses a request early may have said why
+        reply = self._connection.getresponse()
+        try:
+            outcome, is_read = self._judge(reply)
+            return outcome, is_sent and is_read and not reply.will_close
+        finally:
+            reply.close()
+
+    def _judge(self, reply: http.client.HTTPResponse) -> tuple[Outcome, bool]:
+        """Return the outcome, and whether the reply was read to its end."""
+        status = reply.status
+        if 200 <= status < 300:  # noqa: PLR2004 - 2xx
+            body = reply.read(_MAX_REPLY_BYTES + 1)
+            if len(body) > _MAX_REPLY_BYTES:
+                return Outcome(Fate.UNKNOWN, "oversized_reply"), False
+            if reply.length:
+                raise TruncatedReplyError("the body of the reply is cut off")
+            return _read_acknowledgement(reply, body), True
+        return self._judge_failure(reply), self._skip_rest(reply)
+
+    def _judge_failure(self, reply: http.client.HTTPResponse) -> Outcome:
+        status = reply.status
+        if status == _PROXY_WANTS_CREDENTIALS and self._proxy is not None:
+            return Outcome(Fate.UNKNOWN, f"proxy_{status}")  # no collector has seen it
+        if status in _RETRYABLE_STATUSES:
+            wait_seconds = read_retry_after(
+                reply.getheader("retry-after"), reply.getheader("date"), self._now_seconds()
+            )
+            return Outcome(Fate.UNKNOWN, f"http_{status}", retry_after_seconds=wait_seconds)
+        if status < 200:  # noqa: PLR2004 - an interim reply that http.client takes for a final one
+            return Outcome(Fate.UNKNOWN, f"http_{status}")
+        is_redirect = 300 <= status < 400  # noqa: PLR2004 - 3xx
+        return Outcome(Fate.MISDIRECTED if is_redirect else Fate.REFUSED, f"http_{status}")
+
+    def _skip_rest(self, reply: http.client.HTTPResponse) -> bool:
+        """Read a body that says nothing to us, if it is soon done; its end changes no outcome."""
+        with contextlib.suppress(Exception):
+            self._line.hurry(_LEFTOVER_SECONDS)
+            return len(reply.read(_MAX_REPLY_BYTES + 1)) <= _MAX_REPLY_BYTES and not reply.length
+        return False
+
+    def _number(self, outcome: Outcome) -> Outcome:
+        """Add how often the same failure came in a row."""
+        failure = outcome.reason if outcome.fate is not Fate.TAKEN else ""
+        self._repeats = self._repeats + 1 if failure and failure == self._last_failure else 0
+        self._last_failure = failure
+        return outcome._replace(repeats=self._repeats)
+
+    def _hang_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.close()
+
+    def disconnect(self) -> None:
+        """Close the idle connection; the next request opens one. From the thread that uses it."""
+        self._hang_up()
 
     def close(self) -> None:
-        """Close the connection; only from the thread that uses it."""
-        self._pool.clear()
+        """End for good, from any thread: a request under way fails at once, and every later one."""
+        self._line.cut(for_good=True)
+        if not self._is_busy:
+            self._hang_up()
 
     def abort(self) -> None:
-        """Make a request under way fail at once; from any thread."""
-        # RuntimeError: the set grew meanwhile; then the request's own timeout has to do.
-        with contextlib.suppress(OSError, ValueError, RuntimeError):
-            for connected in list(self._line.sockets):
-                connected.shutdown(socket.SHUT_RDWR)
+        """Make a request under way fail at once; from any thread. Later ones are made."""
+        self._line.cut(for_good=False)
 
     def forget(self) -> None:
         """Start afresh in a forked child: let go of the parent's socket, take none of its locks.
 
         Closing the child's copy of the descriptor leaves the parent's connection open.
         """
-        for inherited in list(self._line.sockets):
-            with contextlib.suppress(OSError, ValueError):
-                os.close(inherited.detach())
-        self._line = _Line()
-        self._pool = _make_pool(self._line)
+        self._line.forget()
+        self._begin_afresh()
 
 
-def _read_outcome(reply: urllib3.BaseHTTPResponse) -> Outcome:
-    status = reply.status
-    body = reply.read(_MAX_REPLY_BYTES + 1)
-    if not (is_whole := len(body) <= _MAX_REPLY_BYTES):
-        reply.close()
-    if 200 <= status < 300:  # noqa: PLR2004 - 2xx
-        return _read_acknowledgement(reply.headers.get("content-type", ""), body, is_whole=is_whole)
-    if status in _RETRYABLE_STATUSES:
-        return Outcome(
-            Fate.UNKNOWN,
-            f"http_{status}",
-            retry_after_seconds=_read_retry_after(reply.headers.get("retry-after")),
-        )
-    is_redirect = 300 <= status < 400  # noqa: PLR2004 - 3xx
-    return Outcome(Fate.MISDIRECTED if is_redirect else Fate.REFUSED, f"http_{status}")
-
-
-def _read_acknowledgement(content_type: str, body: bytes, *, is_whole: bool) -> Outcome:
-    if not is_whole:
-        return Outcome(Fate.UNKNOWN, "malformed_reply")
+def _read_acknowledgement(reply: http.client.HTTPResponse, body: bytes) -> Outcome:
+    content_type = reply.getheader("content-type") or ""
     try:
-        partial = read_response(content_type, body)
-    except MalformedResponseError:
-        return Outcome(Fate.UNKNOWN, "malformed_reply")
+        partial = read_response(content_type, _decompressed(reply, body))
+    except (MalformedResponseError, zlib.error):
+        is_html = "html" in content_type.lower() or body.lstrip()[:1] == b"<"
+        return Outcome(Fate.UNKNOWN, "html_reply" if is_html else "malformed_reply")
     is_partial = partial.rejected_spans > 0
     return Outcome(
         Fate.TAKEN,
@@ -173,11 +275,18 @@ def _read_acknowledgement(content_type: str, body: bytes, *, is_whole: bool) -> 
     )
 
 
-def _read_retry_after(value: str | None) -> float | None:
-    """Return the delay of a ``Retry-After`` header in its form as seconds, else None."""
-    if value is not None and value.isascii() and value.isdigit():
-        return float(value)
-    return None
+def _decompressed(reply: http.client.HTTPResponse, body: bytes) -> bytes:
+    """Undo a content encoding, which we do not ask for; a bomb is malformed."""
+    encoding = (reply.getheader("content-encoding") or "identity").strip().lower()
+    if not body or encoding == "identity":
+        return body
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise MalformedResponseError("the reply has a content encoding that nobody asked for")
+    unpacking = zlib.decompressobj(_GZIP_OR_ZLIB)
+    unpacked = unpacking.decompress(body, _MAX_REPLY_BYTES)
+    if not unpacking.eof:
+        raise MalformedResponseError("the reply is too large, or cut off")
+    return unpacked
 
 
 def _checked_url(endpoint: str) -> Url:
@@ -209,109 +318,3 @@ def _all_headers(url: Url, headers: Mapping[str, str], *, is_gzip: bool) -> dict
     if is_gzip:
         combined["content-encoding"] = "gzip"
     return combined
-
-
-class _Line:
-    """What the connections of one transport share: the current deadline, the open sockets."""
-
-    def __init__(self) -> None:
-        self.deadline = 0.0
-        self.sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-
-
-class _Stack:
-    """The pool's idle connections, without the lock that a forked child might inherit held."""
-
-    def __init__(self, maxsize: int = 0) -> None:
-        del maxsize  # one thread, one connection
-        self._items: list[Any] = []
-
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        del block, timeout
-        self._items.append(item)
-
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        del block, timeout
-        try:
-            return self._items.pop()
-        except IndexError:
-            raise queue.Empty from None
-
-    def qsize(self) -> int:
-        return len(self._items)
-
-
-def _make_pool(line: _Line) -> urllib3.PoolManager:
-    """Return a pool whose connections know ``line``, and keep its deadline while they read.
-
-    urllib3's own timeouts start anew with every byte received: a collector that drips could hold
-    a request for hours.
-    """
-
-    class Connection(HTTPConnection):
-        def connect(self) -> None:
-            super().connect()
-            _adopt(self, line)
-
-    class SecureConnection(HTTPSConnection):
-        def connect(self) -> None:
-            super().connect()
-            _adopt(self, line)
-
-    class Pool(HTTPConnectionPool):
-        ConnectionCls = Connection
-        QueueCls = _Stack  # type: ignore[assignment] # the part of a Queue that a pool uses
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = SecureConnection
-        QueueCls = _Stack  # type: ignore[assignment] # as above
-
-    manager = urllib3.PoolManager(num_pools=1, maxsize=1)
-    manager.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
-    return manager
-
-
-def _adopt(connection: Any, line: _Line) -> None:
-    connected: socket.socket = connection.sock
-    line.sockets.add(connected)
-
-    def read_under_deadline(sock: socket.socket, *args: Any, **kwargs: Any) -> Any:
-        return http.client.HTTPResponse(_DeadlineSocket(sock, line), *args, **kwargs)  # type: ignore[arg-type] # only makefile is used
-
-    connection.response_class = read_under_deadline
-
-
-class _DeadlineSocket:
-    """The one method of a socket that `http.client.HTTPResponse` uses."""
-
-    def __init__(self, sock: socket.socket, line: _Line) -> None:
-        self._sock = sock
-        self._line = line
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        del mode  # always "rb"
-        return io.BufferedReader(_DeadlineReader(self._sock, self._line.deadline))
-
-
-class _DeadlineReader(io.RawIOBase):
-    """Reads from a socket until a moment of the monotonic clock, however little comes at once."""
-
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
-        self._sock = sock
-        self._raw = sock.makefile("rb", buffering=0)
-        self._deadline = deadline
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
-        remaining = self._deadline - time.monotonic()
-        if remaining <= 0:
-            raise TimeoutError("the request took longer than its timeout")
-        self._sock.settimeout(remaining)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._raw.close()
-        super().close()

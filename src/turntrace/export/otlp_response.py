@@ -26,15 +26,15 @@ class MalformedResponseError(ValueError):
 def read_response(content_type: str, body: bytes) -> PartialSuccess:
     """Return what the body of a 2xx reply says.
 
-    An empty body is full success. JSON is read as JSON, text (a login page, say) is malformed,
-    all else is read as protobuf. Raises `MalformedResponseError`.
+    An empty body is full success. JSON is read as JSON, whatever it is labelled as; text (a login
+    page, say) is malformed, all else is read as protobuf. Raises `MalformedResponseError`.
     """
     if not body:
         return PartialSuccess()
     media_type = content_type.partition(";")[0].strip().lower()
-    if media_type.endswith("json"):
+    if media_type.endswith("json") or body.lstrip()[:1] == b"{":
         return _read_json(body)
-    if media_type.startswith("text/"):
+    if media_type.startswith("text/") or media_type.endswith("html+xml"):
         raise MalformedResponseError("the reply is text")
     return _read_protobuf(body)
 
@@ -46,7 +46,7 @@ def _read_json(body: bytes) -> PartialSuccess:
         rejected = partial.get("rejectedSpans") or partial.get("rejected_spans") or 0
         message = partial.get("errorMessage") or partial.get("error_message") or ""
         return PartialSuccess(int(rejected), str(message))  # int64 is a string in protobuf's JSON
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise MalformedResponseError("the reply is not the JSON of OTLP") from error
 
 
