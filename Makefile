@@ -77,6 +77,9 @@ bench: setup-dev ## what it costs, beside the official SDK
 	$(BIN)/python benchmarks/guard.py
 	$(BIN)/python benchmarks/statements.py
 	$(BIN)/python benchmarks/record_format.py
+	$(BIN)/python benchmarks/append.py
+	$(BIN)/python benchmarks/durable.py
+	$(BIN)/python benchmarks/stall.py
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/turns.py 100000
@@ -85,6 +88,7 @@ bench: setup-dev ## what it costs, beside the official SDK
 
 faults: setup-dev ## what becomes of spans in outages (QUICK=1: the short ones; RECORD=1: keep the table)
 	QUICK=$(filter-out 0,$(QUICK)) RECORD=$(filter-out 0,$(RECORD)) $(BIN)/python -m pytest -m faults tests/faults $(ARGS)
+	$(BIN)/python tests/faults/spool_model.py --examples $(if $(filter-out 0,$(QUICK)),100,2000)
 
 overhead: setup-dev ## instructions of a full turn against the recorded ones (RECORD=1: record)
 	$(BIN)/python benchmarks/instructions.py $(if $(filter-out 0,$(RECORD)),--record)

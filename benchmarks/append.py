@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections import deque
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from record_format import make_records
@@ -25,14 +26,17 @@ from record_format import make_records
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from turntrace.export.spool.direct_write import Write
+
 ROUNDS = 60
-GOAL_MICROSECONDS = 2.5
+GOAL_MICROSECONDS = 2.0
+BURST = 20_000
 
 
 def compare(root: Path) -> None:
     """Run every contender in turn, many times, and print the medians."""
-    from turntrace.export.spool import Spool
-    from turntrace.export.spool_place import spool_key
+    from turntrace.export.spool.place import spool_key
+    from turntrace.export.spool.spool import Spool
     from turntrace.record.record_format import ScopeTable, pack_span
 
     records = make_records()
@@ -87,6 +91,51 @@ def report(microseconds: dict[str, list[float]], records: int, filesystem: str) 
     print(f"append beyond packing {beyond:.2f} us, goal {GOAL_MICROSECONDS}: {reached}")
 
 
+def beside_a_busy_thread(root: Path) -> None:
+    """Print how long single appends take beside a thread that computes, and beside each other."""
+    from turntrace.export.spool.direct_write import direct_write, write_or_raise
+    from turntrace.export.spool.spool import Spool
+
+    records = make_records()
+    is_over = False
+
+    def compute() -> None:
+        number = 0
+        while not is_over:
+            number = (number * 31 + 7) % 1_000_003
+
+    def append_all(spool: Spool, taken_us: list[float]) -> None:
+        for number in range(BURST // 10):
+            started = time.perf_counter_ns()
+            spool.append(records[number % len(records)])
+            taken_us.append((time.perf_counter_ns() - started) / 1e3)
+
+    def run(name: str, write: Write, appending: int, *, is_beside: bool) -> None:
+        nonlocal is_over
+        is_over = False
+        spool = Spool(root=root, key=name.replace(" ", "-"), resource={})
+        spool._writer._write = write  # noqa: SLF001 - both ways, of which it takes one
+        taken_us: list[float] = []
+        threads = [Thread(target=append_all, args=(spool, taken_us)) for _ in range(appending)]
+        busy = [Thread(target=compute)] if is_beside else []
+        for thread in (*busy, *threads):
+            thread.start()
+        for thread in threads:
+            thread.join()
+        is_over = True
+        for thread in busy:
+            thread.join()
+        assert spool.counts().appended == len(taken_us)
+        spool.close()
+        cuts = statistics.quantiles(taken_us, n=100)
+        print(f"{name:32}{cuts[49]:8.1f}{cuts[98]:10.1f}")
+
+    print(f"{'one append, us':32}{'p50':>8}{'p99':>10}")
+    run("beside a busy thread", direct_write, 1, is_beside=True)
+    run("the same with os.write", write_or_raise, 1, is_beside=True)
+    run("two threads at once", direct_write, 2, is_beside=False)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -95,6 +144,7 @@ def main() -> None:
     made = Path(tempfile.mkdtemp(dir=root))
     try:
         compare(made)
+        beside_a_busy_thread(made)
     finally:
         shutil.rmtree(made)
 

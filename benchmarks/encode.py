@@ -23,8 +23,9 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
-from turntrace.export.http_exporter import OtlpHttpExporter
 from turntrace.export.otlp import OtlpEncoder, Resource, encode_resource, join_request
+from turntrace.export.shipper import Shipper
+from turntrace.export.transport.http_transport import HttpTransport
 from turntrace.record.span_record import EventRecord, Scope, SpanRecord
 
 if TYPE_CHECKING:
@@ -124,8 +125,11 @@ def main() -> None:
     )
     encoder = OtlpEncoder()
     resource = encode_resource(Resource({"service.name": "chat"}))
-    exporter = OtlpHttpExporter(
-        endpoint="http://127.0.0.1:9/v1/traces",
+    transport = HttpTransport(
+        endpoint="http://127.0.0.1:9/v1/traces", headers={}, timeout_seconds=1, compression="gzip"
+    )
+    exporter = Shipper(
+        transport=transport,
         resource={},
         max_queue_size=(options.rounds + 1) * count + 1,
         max_batch_size=(options.rounds + 1) * count + 1,

@@ -19,7 +19,6 @@ import random
 import sys
 import threading
 import time
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from instructions_callgrind import Callgrind
@@ -135,46 +134,53 @@ class Collector:
     def __init__(self) -> None:
         self.bytes_taken = 0
         self.spans = 0
-        self._exporters: list[Any] = []
+        self._shippers: list[Any] = []
 
     def install(self) -> None:
-        """Let ``turntrace.configure`` build an exporter that sends when told to, and to us."""
-        from turntrace import pipeline
-        from turntrace.export.http_exporter import OtlpHttpExporter
+        """Let ``turntrace.configure`` build a shipper that sends when told to, and to us.
+
+        Spans go through the spool, on a real disk, as in an app.
+        """
+        from turntrace.export import assembly
+        from turntrace.export.sender import Sender
+        from turntrace.export.shipper import Shipper
 
         collector = self
 
-        class InlineExporter(OtlpHttpExporter):
+        class InlineShipper(Shipper):
             def __init__(self, **settings: Any) -> None:
                 super().__init__(**settings)
-                self._transport._pool = SimpleNamespace(request=collector.take, clear=list)  # noqa: SLF001 - the last thing before the socket
-                self._threshold = self._batch_size - 1  # as if the thread were there
-                collector._exporters.append((self, self._make_sender()))
-
-            def _ensure_thread(self) -> None: ...
+                self._transport._exchange = collector.take  # type: ignore[method-assign] # noqa: SLF001 - the last thing before the socket
+                self._thread.ensure = lambda: False  # type: ignore[method-assign]
+                sender = Sender(
+                    source=self,
+                    transport=self._transport,
+                    complaints=self._complaints,
+                    delay_seconds=3600.0,
+                    backoff_seconds=(1.0, 30.0),
+                )
+                collector._shippers.append((self, sender))
 
             def force_flush(self, timeout_seconds: float = 0.0) -> bool:  # noqa: ARG002 - at once
                 collector.drain()
                 return True
 
-        pipeline.OtlpHttpExporter = InlineExporter
+        assembly.Shipper = InlineShipper  # type: ignore[misc]
 
-    def take(self, *_: Any, body: bytes, **__: Any) -> Any:
-        """Acknowledge a request, as urllib3 would hand the reply on."""
+    def take(self, body: bytes) -> Any:
+        """Acknowledge a request."""
+        from turntrace.export.transport.http_transport import Fate, Outcome
+
         self.bytes_taken += len(body)
-        return SimpleNamespace(
-            status=200,
-            headers={"content-type": "application/x-protobuf"},
-            read=lambda _: b"",
-            release_conn=list,
-        )
+        return Outcome(Fate.TAKEN), True
 
     def drain(self) -> None:
         """Do what the export thread does when its time has come: encode, compress and send."""
-        for exporter, sender in self._exporters:
-            if exporter.size():
-                self.spans += exporter.size()
-                sender._send()  # noqa: SLF001 - its public face waits for clocks
+        for shipper, sender in self._shippers:
+            while not shipper.is_empty():
+                waiting = shipper.counts()
+                sender._send(everything=True)  # noqa: SLF001 - its public face waits for clocks
+                self.spans += shipper.counts().acknowledged - waiting.acknowledged
 
 
 class User:

@@ -193,18 +193,18 @@ def turn_sizes() -> dict[str, Any]:
     turns.answer_in_place_of_gemini()
     collector = turns.Collector()
     collector.install()
-    from turntrace import pipeline
+    from turntrace.export import assembly
     from turntrace.record.record_format import ScopeTable, pack_span
 
     offered: list[Any] = []
     blocks: list[int] = []
 
-    class Exporter(pipeline.OtlpHttpExporter):  # type: ignore[misc, name-defined]
+    class Listening(assembly.Shipper):  # type: ignore[misc, name-defined]
         def offer(self, record: Any) -> None:
             offered.append(record)
             super().offer(record)
 
-    pipeline.OtlpHttpExporter = Exporter  # type: ignore[attr-defined]
+    assembly.Shipper = Listening  # type: ignore[attr-defined]
     asyncio.run(turns.play(1, collector, lambda: blocks.append(len(offered))))
     table = ScopeTable()
     of_a_turn = offered[blocks[0] : blocks[1]]  # one turn is played between the first two

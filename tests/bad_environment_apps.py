@@ -47,6 +47,7 @@ def _become(environ: dict[str, str], output: Path) -> None:
     """Turn this fork into a process with ``environ`` that writes to ``output``."""
     for name in [name for name in os.environ if name.startswith(("OTEL_", "TURNTRACE_"))]:
         del os.environ[name]
+    os.environ["HOME"] = str(output.parent)  # where the spool is by default
     os.environ.update(environ)
     for number, kind in ((1, "out"), (2, "err")):
         opened = os.open(output.with_suffix(f".{kind}"), os.O_WRONLY | os.O_CREAT)

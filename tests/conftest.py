@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -27,6 +28,26 @@ settings.register_profile("turntrace", deadline=None, suppress_health_check=[Hea
 # CI says what a change broke, with the same examples each time; new ones are tried elsewhere.
 settings.register_profile("same", settings.get_profile("turntrace"), derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "turntrace"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_spool_outside(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let no test, and no process that one starts, spool in the home of whoever runs them."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(autouse=True)
+def a_spool_of_its_own(
+    no_spool_outside: None,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Let no test send what another one has left on disk."""
+    folder = tmp_path_factory.getbasetemp() / f"state-{next(_states)}"
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+
+
+_states = itertools.count()
 
 
 class Recorded:

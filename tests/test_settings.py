@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from turntrace import setting_kinds
 from turntrace.errors import ConfigurationError
-from turntrace.export.http_transport import HttpTransport
+from turntrace.export.transport.http_transport import HttpTransport
 from turntrace.settings import Settings, load
 
 

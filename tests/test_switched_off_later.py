@@ -105,7 +105,7 @@ def test_switching_off_does_not_wait_for_a_collector(monkeypatch: pytest.MonkeyP
     assert time.monotonic() - started < 1.0
     counts = early.export_counts()
     assert counts is not None
-    assert (counts.waiting, dict(counts.dropped)) == (0, {"shutdown": 1})
+    assert (counts.waiting, counts.on_disk, dict(counts.dropped)) == (0, 1, {})
 
 
 def test_hooks_that_another_thread_is_putting_on_do_not_stay() -> None:

@@ -18,7 +18,7 @@ import turntrace
 from otlp_collector import OtlpCollector
 from turntrace import pipeline
 from turntrace.errors import ConfigurationError
-from turntrace.export import http_transport
+from turntrace.export.transport import http_transport
 from turntrace.guard.propagation import GuardedPropagator
 from turntrace.testing import ManualClock, SequentialIds, assert_no_content, capture
 from turntrace.testing import capturing as module

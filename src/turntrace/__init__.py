@@ -26,6 +26,7 @@ from turntrace.conversation import (
     turn,
 )
 from turntrace.errors import ConfigurationError, MissingLibraryError, TurntraceError
+from turntrace.export.ledger import Health
 from turntrace.guard.exceptions import register_content_free
 from turntrace.instrument import instrument, uninstrument
 from turntrace.logs import (
@@ -43,6 +44,7 @@ from turntrace.socket_events import trace_connection, trace_disconnect, trace_so
 __all__ = [
     "AiStream",
     "ConfigurationError",
+    "Health",
     "MissingLibraryError",
     "SamplingPolicy",
     "Telemetry",

@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from turntrace import setting_kinds as kinds
+from turntrace.setting_fields import setting
 from turntrace.setting_kinds import Kind, UnusableError
+from turntrace.spool_settings import SpoolSettings
 
 _MAX_PEM_BYTES: Final = 4 * 1024 * 1024
 _CREDENTIALS: Final = re.compile(r"[!-~]*", re.ASCII)
 _RESERVED: Final = re.compile(r"[/?#@\\\[\]]")
 _EXEMPT: Final = re.compile(r"[!-~]{1,253}", re.ASCII)
-
-
-def setting(
-    default: Any,
-    env: str,
-    kind: Kind,
-    doc: str,
-    *,
-    is_secret: bool = False,
-    in_repr: bool = True,
-    instead: str = "no value",
-) -> Any:
-    """Return a field of `turntrace.settings.Settings` with what is to be known of it.
-
-    ``instead`` is what a warning says is used where the value is empty.
-    """
-    facts = {
-        "env": env.split(),
-        "kind": kind,
-        "doc": doc,
-        "is_secret": is_secret,
-        "instead": instead,
-    }
-    if isinstance(default, dict):
-        return dataclasses.field(default_factory=dict, metadata=facts, repr=in_repr)
-    return dataclasses.field(default=default, metadata=facts, repr=in_repr)
 
 
 def _pem_file(check: bool = False) -> Kind:
@@ -144,7 +119,7 @@ def _exempt() -> Kind:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CollectorSettings:
+class CollectorSettings(SpoolSettings):
     """How finished spans get to the collector. Times are in seconds."""
 
     endpoint: str = setting(

@@ -1,23 +1,24 @@
 """Composition root: configure() builds the stages in the order a span travels through them.
 
-record ──▶ sample ──▶ guard ──▶ export ──▶ an OTLP receiver
+record ──▶ sample ──▶ guard ──▶ export: spool ──▶ shipper ──▶ an OTLP receiver
 """
 
 from __future__ import annotations
 
 import atexit
 import logging
-import platform
+import os
 import threading
 import uuid
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace as trace_api
 
 from turntrace import attributes as keys
 from turntrace.errors import ConfigurationError
-from turntrace.export.http_exporter import OtlpHttpExporter
+from turntrace.export.assembly import build_shipper
+from turntrace.export.ledger import Health
+from turntrace.export.sdk_metrics import emit_sdk_metrics, stop_sdk_metrics
 from turntrace.failsafe import Guarded
 from turntrace.guard import propagation
 from turntrace.guard.exceptions import ExceptionDescriber, content_free
@@ -26,6 +27,7 @@ from turntrace.guard.stage import GuardStage
 from turntrace.instrument import switch, uninstrument
 from turntrace.instrument.http_client import deny_hosts
 from turntrace.instrument.socketio.server import use_token_events
+from turntrace.own_version import own_version
 from turntrace.record import Resource, TracerProvider
 from turntrace.registry import entry, register_attributes
 from turntrace.sample.rules import SamplingPolicy
@@ -35,7 +37,8 @@ from turntrace.settings import Settings, load
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from turntrace.export.contract import ExportCounts, SpanSink
+    from turntrace.export.contract import SpanSink
+    from turntrace.export.ledger import ExportCounts
     from turntrace.record.span_record import AttributeValue
 
 logger = logging.getLogger("turntrace")
@@ -55,20 +58,27 @@ class Telemetry:
         policy: SamplingPolicy | None,
         provider: TracerProvider | None,
         exporter: SpanSink | None,
+        sample: SampleStage | None = None,
     ) -> None:
         self.settings = settings
         self.provider = provider
         self.policy = policy
         self._exporter = exporter
+        self._sample = sample
 
     def force_flush(self, timeout_seconds: float = 5.0) -> bool:
-        """Send what has ended; True only if all of it was acknowledged within the time."""
+        """Send what has ended; True only if all of it was acknowledged within the time.
+
+        Where another process sends (``TURNTRACE_SHIPPER=process``): True if all of it is on disk,
+        for that process to take.
+        """
         return self._exporter is None or self._exporter.force_flush(timeout_seconds)
 
     def shutdown(self, timeout_seconds: float = 2.0) -> bool:
         """Flush and stop within ``timeout_seconds``; True if nothing was left behind.
 
-        May be called twice. Spans that end afterwards are dropped and counted.
+        What no collector has acknowledged by then waits on disk, for the next process of this
+        service. May be called twice. Spans that end afterwards are dropped and counted.
         """
         return self._exporter is None or self._exporter.shutdown(timeout_seconds)
 
@@ -85,6 +95,37 @@ class Telemetry:
     def export_counts(self) -> ExportCounts | None:
         """Return what became of the spans that reached the exporter; None while disabled."""
         return None if self._exporter is None else self._exporter.counts()
+
+    def health(self) -> Health:
+        """Return what became of every span of this process; all zero while disabled.
+
+        Asks neither the network nor the disk.
+
+        Example:
+            >>> from turntrace import configure
+            >>> health = configure(service_name="renovation").health()  # doctest: +SKIP
+            >>> health.dropped, health.adds_up  # doctest: +SKIP
+            (mappingproxy({}), True)
+        """
+        if self._exporter is None or self._sample is None:
+            return Health()
+        counts = self._exporter.counts()
+        # Counted at the first door and read last: a span that got lost in between would show.
+        return Health(
+            sampled_out=self._sample.sampled_out,
+            adopted=counts.adopted,
+            acknowledged=counts.acknowledged,
+            rejected=counts.rejected,
+            dropped=counts.dropped,
+            waiting=counts.waiting,
+            on_disk=counts.on_disk,
+            handed_over=counts.handed_over,
+            ended=self._sample.ended,
+        )
+
+    def _begin_in_child(self) -> None:
+        if self._sample is not None:
+            self._sample.forget()
 
 
 def configure(*, policy: SamplingPolicy | None = None, **settings: object) -> Telemetry:
@@ -170,6 +211,7 @@ def _start(
         telemetry = _build(settings, policy, provider)
     else:
         telemetry = Telemetry(settings, policy, None, None)
+        stop_sdk_metrics()
         if provider is not None:
             provider.switch_off()
             propagation.remove()
@@ -210,15 +252,9 @@ def _build(
     schema = Schema(
         vocabulary=keys.Vocabulary(settings.vocabulary), resource_keys=settings.resource_attributes
     )
-    exporter = OtlpHttpExporter(
-        endpoint=settings.traces_url,
-        headers=settings.headers,
-        resource={k: v for k, v in resource.attributes.items() if schema.has_resource_key(k)},
-        timeout_seconds=settings.timeout_seconds,
-        compression=settings.compression,
-        max_queue_size=settings.max_queue_size,
-        max_batch_size=settings.max_batch_size,
-        schedule_delay_seconds=settings.schedule_delay_seconds,
+    exporter = build_shipper(
+        settings,
+        {k: v for k, v in resource.attributes.items() if schema.has_resource_key(k)},
     )
     guard = GuardStage(schema, exporter.offer)
     sample = SampleStage(_with_baseline(policy, settings), guard.on_end)
@@ -227,12 +263,15 @@ def _build(
         _install(provider)
     else:  # OpenTelemetry takes only one provider in the life of a process
         provider.redirect(resource, sample.on_end, decide=sample.decide)
-    telemetry = Telemetry(settings, policy, provider, exporter)
+    telemetry = Telemetry(settings, policy, provider, exporter, sample)
     use_token_events(settings.token_events)
     provider.force_flush_stages = telemetry.force_flush
     provider.shutdown_stages = telemetry.shutdown
     _guard_the_rest(settings, provider)
     atexit.register(telemetry.shutdown)
+    emit_sdk_metrics(
+        telemetry.health, max_queue_size=settings.max_queue_size, endpoint=settings.traces_url
+    )
     return telemetry
 
 
@@ -262,6 +301,15 @@ def _register(attributes: Mapping[str, object]) -> None:
             "a key" if len(refused) == 1 else f"{len(refused)} keys",
             reason,
         )
+
+
+def _begin_in_child() -> None:
+    if _active is not None:
+        _active._begin_in_child()  # noqa: SLF001 - this module's own
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)
 
 
 def _refuse_other(
@@ -301,11 +349,3 @@ def resource_of(settings: Settings) -> Resource:
         **settings.resource_attributes,
     }
     return Resource(values)
-
-
-def own_version() -> str:
-    """Return the installed version of turntrace."""
-    try:
-        return version("turntrace")
-    except PackageNotFoundError:
-        return f"unknown (python {platform.python_version()})"

@@ -79,7 +79,8 @@ def in_range(value: N, low: N, high: N) -> N:
     return value
 
 
-def _str(value: object) -> str:
+def text_of(value: object) -> str:
+    """Return ``value`` if it is a text."""
     if not isinstance(value, str):
         raise UnusableError(f"is of type {type(value).__name__}")
     return value
@@ -120,7 +121,7 @@ def flag() -> Kind:
         takes="True or False",
         reads="`true` or `false`",
         parse=parse,
-        accept=lambda value: value if isinstance(value, bool) else parse(_str(value)),
+        accept=lambda value: value if isinstance(value, bool) else parse(text_of(value)),
         show=lambda value: str(value).lower(),
     )
 
@@ -129,10 +130,10 @@ def text() -> Kind:
     """Read one line of text."""
 
     def accept(value: object) -> str:
-        line = _plain(_str(value))
-        if not line:
+        plain = _plain(text_of(value))
+        if not plain:
             raise UnusableError("is empty")
-        return line
+        return plain
 
     return Kind(takes="one line of text", reads="one line of text", parse=_plain, accept=accept)
 
@@ -148,7 +149,7 @@ def whole(low: int, high: int) -> Kind:
     def accept(value: object) -> int:
         if isinstance(value, int) and not isinstance(value, bool):
             return in_range(value, low, high)
-        return parse(_str(value))
+        return parse(text_of(value))
 
     takes = f"a whole number from {low} to {high}"
     return Kind(takes=takes, reads=takes, parse=parse, accept=accept)
@@ -160,7 +161,7 @@ def number(low: float, high: float, unit: str = "") -> Kind:
     def accept(value: object) -> float:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return in_range(value, low, high)
-        return in_range(_number(_str(value)), low, high)
+        return in_range(_number(text_of(value)), low, high)
 
     return Kind(
         takes=f"a number {unit}from {low:g} to {high:g}",
@@ -196,7 +197,7 @@ def choice(*words: str, reasons: Mapping[str, str] | None = None) -> Kind:
         takes=f"one of {', '.join(words)}",
         reads=", ".join(f"`{word}`" for word in words),
         parse=parse,
-        accept=lambda value: parse(_str(value)),
+        accept=lambda value: parse(text_of(value)),
     )
 
 
@@ -208,8 +209,8 @@ def patterns() -> Kind:
 
     def accept(value: object) -> tuple[str, ...]:
         if isinstance(value, (list, tuple, set, frozenset)):
-            return tuple(_plain(_str(item)) for item in value)
-        return split(_str(value))
+            return tuple(_plain(text_of(item)) for item in value)
+        return split(text_of(value))
 
     return Kind(
         takes="a sequence of texts",
@@ -261,7 +262,7 @@ def _pairs(takes: str, check: Callable[[str, str], None]) -> Kind:
         reads="`key=value`, separated by commas, values percent-encoded",
         parse=parse,
         accept=lambda value: (
-            checked(value.items()) if isinstance(value, Mapping) else parse(_str(value))
+            checked(value.items()) if isinstance(value, Mapping) else parse(text_of(value))
         ),
     )
 
@@ -296,7 +297,7 @@ def endpoint() -> Kind:
         takes="a URL like http://localhost:4318",
         reads="a URL, `http` or `https`, without user name",
         parse=parse,
-        accept=lambda value: parse(_str(value)),
+        accept=lambda value: parse(text_of(value)),
         quote=quoted_if_harmless,
     )
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from turntrace import attribute_setting
 from turntrace import setting_kinds as kinds
-from turntrace.collector_settings import CollectorSettings, find_fault_of_client, setting
+from turntrace.collector_settings import CollectorSettings, find_fault_of_client
 from turntrace.errors import ConfigurationError
+from turntrace.setting_fields import setting
 from turntrace.setting_kinds import Kind, UnusableError
 from turntrace.standard_variables import NO_SETTINGS, import_propagators
 

@@ -64,7 +64,6 @@ NO_SETTINGS: Final[dict[str, NoSetting]] = {
     "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT": _LIMIT,
     "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": _LENGTH,
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": _LENGTH,
-    "TURNTRACE_SPOOL_DIR": NoSetting(_unless(), "memory only", "there is no disk spool yet"),
 }
 """By variable; a value at fault is one warning."""
 

@@ -1,4 +1,4 @@
-"""Fixtures: a collector, and exporters that are shut down after the test."""
+"""Fixtures: a collector, and shippers that are shut down after the test."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from export_collector import Collector, running_collector
-
-from turntrace.export.http_exporter import OtlpHttpExporter
+from export_shippers import make_shipper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from turntrace.export.shipper import Shipper
 
 
 @pytest.fixture
@@ -19,25 +21,30 @@ def collector() -> Iterator[Collector]:
         yield running
 
 
-@pytest.fixture
-def make_exporter(collector: Collector) -> Iterator[Callable[..., OtlpHttpExporter]]:
-    """Return a factory of exporters that aim at the collector and retry soon."""
-    made: list[OtlpHttpExporter] = []
+@pytest.fixture(params=["in memory", "on disk"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
+    """Return where shippers spool: nowhere, and on disk."""
+    return tmp_path if request.param == "on disk" else None
 
-    def make(**settings: Any) -> OtlpHttpExporter:
-        exporter = OtlpHttpExporter(
+
+@pytest.fixture
+def make_exporter(collector: Collector, root: Path | None) -> Iterator[Callable[..., Shipper]]:
+    """Return a factory of shippers that aim at the collector and retry soon."""
+    made: list[Shipper] = []
+
+    def make(**settings: Any) -> Shipper:
+        shipper = make_shipper(
             **{
                 "endpoint": collector.endpoint,
-                "resource": {"service.name": "chat"},
+                "root": root,
                 "schedule_delay_seconds": 60.0,
-                "timeout_seconds": 5.0,
                 "backoff_seconds": (0.02, 0.1),
             }
             | settings
         )
-        made.append(exporter)
-        return exporter
+        made.append(shipper)
+        return shipper
 
     yield make
-    for exporter in made:
-        exporter.shutdown(0.0)
+    for shipper in made:
+        shipper.shutdown(0.0)

@@ -16,9 +16,9 @@ from collected import credential_of
 from collector import CollectorProcess, LocalCollector, running_collector, wait_until
 from export_records import make_record
 
-from turntrace.export.http_transport import Fate, HttpTransport, Outcome
 from turntrace.export.otlp import OtlpEncoder, Resource, encode_resource, join_request
-from turntrace.export.retry_after import read_retry_after
+from turntrace.export.transport.http_transport import Fate, HttpTransport, Outcome
+from turntrace.export.transport.retry_after import read_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

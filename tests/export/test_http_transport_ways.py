@@ -20,10 +20,10 @@ from proxy import Proxy, running_proxy
 from urllib3.util import parse_url
 
 from turntrace.errors import ConfigurationError
-from turntrace.export import connection
-from turntrace.export.http_transport import Fate, HttpTransport, Outcome
-from turntrace.export.proxies import Proxies, is_exempt
-from turntrace.export.tls import Certificates
+from turntrace.export.transport import connection
+from turntrace.export.transport.http_transport import Fate, HttpTransport, Outcome
+from turntrace.export.transport.proxies import Proxies, is_exempt
+from turntrace.export.transport.tls import Certificates
 from turntrace.settings import load
 
 if TYPE_CHECKING:

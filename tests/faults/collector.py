@@ -257,6 +257,14 @@ class LocalCollector:
     def collected(self) -> Collected:
         return self.server.collected
 
+    def ids(self) -> set[bytes]:
+        """Return trace id and span id of every span that was stored."""
+        return self._loop.call(lambda: set(self.collected.spans))
+
+    def summary(self) -> dict[str, Any]:
+        """Return the counts (see `Collected.summary`)."""
+        return self._loop.call(self.collected.summary)
+
     def play(self, *script: Behaviour) -> None:
         """Begin another script."""
         self._loop.call(lambda: self.server.play(list(script)))

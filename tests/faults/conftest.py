@@ -6,15 +6,15 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from harness import IS_QUICK
 from reliability import table, write_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness import Result
+    from result import Result
 
 _RESULTS: pytest.StashKey[list[Result]] = pytest.StashKey()
-IS_QUICK = os.environ.get("QUICK", "0") not in ("", "0")
 IS_RECORDING = os.environ.get("RECORD", "0") not in ("", "0")
 
 

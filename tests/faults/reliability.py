@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from harness import Result
+    from result import Result
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "reference" / "reliability.md"
 _BEGIN: Final = "<!-- begin: written by `make faults RECORD=1` -->\n"
@@ -19,28 +19,34 @@ _HEAD: Final = f"""\
 What becomes of spans in the outages that collectors have, measured with a real collector that is
 told to fail. `make faults` runs the cases anew, `make faults QUICK=1` the short ones.
 
-`lost` are spans whose `end()` returned and that neither arrived nor were refused by the collector;
-`official` is opentelemetry-exporter-otlp-proto-http behind a `BatchSpanProcessor`, by its defaults.
+`sent` are spans that the sampler kept and whose `end()` returned, 500 a second unless the fault
+says otherwise; `lost` are those that neither arrived nor were refused by the collector;
+`duplicates` are arrivals of a span that was there already. `official` is
+opentelemetry-exporter-otlp-proto-http behind a `BatchSpanProcessor`, `turntrace` is what
+`turntrace.configure()` makes, each by its defaults, but with `OTEL_BSP_SCHEDULE_DELAY=500`.
 
 {_BEGIN}{_END}"""
-_COLUMNS: Final = ("fault", "exporter", "sent", "lost", "duplicates", "rejected", "verdict")
+_COLUMNS: Final = (
+    "fault",
+    "exporter",
+    "sampling",
+    "sent",
+    "lost",
+    "duplicates",
+    "rejected",
+    "end() p99",
+    "verdict",
+)
 
 
 def table(results: Iterable[Result]) -> str:
     """Return one line for each case, those of one fault beside each other."""
-    rows = [
-        (
-            result.fault,
-            result.sender,
-            str(result.ended),
-            str(result.lost),
-            str(result.duplicates),
-            str(result.rejected),
-            result.verdict,
-        )
-        for result in sorted(results, key=lambda result: (result.fault, result.sender))
-    ]
+    rows = [result.row for result in sorted(results, key=_order)]
     return "".join(_line(row) for row in (_COLUMNS, ("---",) * len(_COLUMNS), *rows))
+
+
+def _order(result: Result) -> tuple[str, float, str]:
+    return result.fault, -result.share, result.exporter
 
 
 def write_page(results: Iterable[Result], page: Path = PAGE) -> None:

@@ -28,13 +28,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from turntrace.export.spool import Spool
-from turntrace.export.spool_place import spool_key
+from turntrace.export.spool.place import spool_key
+from turntrace.export.spool.spool import Spool
 from turntrace.record.segment_reader import Frame, SegmentReader
 from turntrace.record.span_record import Scope, SpanRecord
 
 SEGMENT_BYTES = 1_000
 CAP_BYTES = 8_000
+HELD_BYTES = (1_000_000, 0, 3_000)
 CHOICE = st.integers(0, 2**20)
 
 
@@ -90,8 +91,9 @@ def no_file_longer_than(size: int) -> Any:
 class SpoolModel(RuleBasedStateMachine):
     """``waiting`` are the spans on disk that must come out; the other numbers are the books."""
 
-    @initialize(is_capped=st.booleans())
-    def begin(self, is_capped: bool) -> None:
+    @initialize(is_capped=st.booleans(), held_bytes=st.sampled_from(HELD_BYTES))
+    def begin(self, is_capped: bool, held_bytes: int) -> None:
+        self.held_bytes = held_bytes
         self.root = Path(tempfile.mkdtemp(prefix="turntrace-spool-"))
         self.cap = CAP_BYTES if is_capped else 2**40
         self.key = spool_key(self.root, service="s", endpoint="http://localhost", headers={})
@@ -112,12 +114,13 @@ class SpoolModel(RuleBasedStateMachine):
             resource={"service.name": "s"},
             segment_bytes=SEGMENT_BYTES,
             max_disk_bytes=self.cap,
-            roll_seconds=3600.0,
+            held_bytes=self.held_bytes,
         )
         self.is_running = True
         self.appended = self.acknowledged = 0
         self.in_flight: list[tuple[Any, int]] = []
-        self.after: Any = None
+        self.from_memory: set[int] = set()
+        self.spoiled: set[Path] = set()
         if self.cap == 2**40:
             self.spool.adopt()
 
@@ -137,10 +140,23 @@ class SpoolModel(RuleBasedStateMachine):
                 assert self.spool.counts().refused, "a refusal has a reason"
 
     def _reckon(self, path: Path) -> None:
-        """Wait no longer for what somebody has made unreadable; what follows may suffer, too."""
+        """Wait no longer for what somebody has made unreadable; what follows may suffer, too.
+
+        What a running process holds in memory comes all the same, unless it dies before.
+        """
+        if path in self._held_paths():
+            return
         readable = set(numbers_in(path)) if path.exists() else set()
         lost = {n for n in self.waiting if self.place[n] == path and n not in readable}
         self.waiting -= lost
+
+    def _held_paths(self) -> set[Path]:
+        own = self.spool._own.current if self.is_running else None
+        return {
+            segment.path
+            for segment in (own.segments if own else [])
+            if segment.file is not None and segment.file.records is not None
+        }
 
     @precondition(lambda self: self.is_running)
     @rule(room_bytes=st.integers(0, 400))
@@ -156,41 +172,52 @@ class SpoolModel(RuleBasedStateMachine):
         self.spool._writer.retire(self.spool._writer.current)
 
     @precondition(lambda self: self.is_running)
-    @rule(max_records=st.integers(1, 8), is_anew=st.booleans())
-    def read(self, max_records: int, is_anew: bool) -> None:
-        if is_anew:
-            self.after, self.in_flight = None, []
-        found = self.spool.read(self.after, max_records)
+    @rule(max_records=st.integers(1, 12), max_bytes=st.sampled_from([100, 2_000, 2**20]))
+    def read(self, max_records: int, max_bytes: int, retire: bool = True) -> None:
+        before, self.in_flight = self.in_flight, []
+        found = self.spool.read(max_records, max_bytes, retire=retire)
         assert len(found) <= max_records
         numbers = [number_of(span.record) for span in found]
-        known = {number for _, number in self.in_flight}
         assert len(set(numbers)) == len(numbers), "twice in one answer"
-        assert not known.intersection(numbers), "twice without having been asked anew"
         assert self.waiting.issuperset(numbers), "acknowledged, lost, or never there"
+        shorter = min(len(before), len(numbers))
+        if self.cap == 2**40:
+            assert [n for _, n in before[:shorter]] == numbers[:shorter], "not the same again"
         for span in found:
             assert span.resource.attributes == {"service.name": "s"}
             assert span.record.scope.name in "abc"
-        self.in_flight += [(span.position, number_of(span.record)) for span in found]
-        self.after = found[-1].position if found else None
-        if not found:
-            self.in_flight = []
+        self.in_flight = [(span.position, number_of(span.record)) for span in found]
+
+    @precondition(lambda self: self.is_running)
+    @rule()
+    def read_what_is_full(self) -> None:
+        current = self.spool._writer.current
+        is_full = self.spool._writer.is_full(current)
+        written = current.spans()
+        self.in_flight = []
+        self.read(12, 2**20, retire=False)
+        if not is_full and written:
+            assert self.spool._writer.current is current, "it was not full, and is out of use"
 
     @precondition(lambda self: self.is_running and self.in_flight)
     @rule(choice=CHOICE)
     def acknowledge(self, choice: int) -> None:
         index = choice % len(self.in_flight)
-        position = self.in_flight[index][0]
         before = self.spool.counts().acknowledged
-        self.spool.acknowledge(position)
-        told = [n for p, n in self.in_flight[: index + 1] if p.directory == position.directory]
-        # Those of another directory are not concerned. What the cap has dropped counts as that.
-        acknowledged = self.spool.counts().acknowledged - before
-        if self.cap == 2**40:
-            assert acknowledged == len(told)
-        self.acknowledged += acknowledged
-        if acknowledged == len(told):
-            self.waiting.difference_update(told)
-        self.in_flight, self.after = [], None
+        told = self.in_flight[: index + 1]
+        if self.cap != 2**40:  # what is gone was dropped in between
+            told = [(position, n) for position, n in told if self.place[n].exists()]
+        self.spool.acknowledge(self.in_flight[index][0])
+        assert self.spool.counts().acknowledged - before == len(told)
+        self.acknowledged += len(told)
+        self.waiting.difference_update(number for _, number in told)
+        self.from_memory.update(number for position, number in told if not position.offset)
+        self.in_flight = []
+
+    @precondition(lambda self: self.is_running)
+    @rule()
+    def keep_bounds(self) -> None:
+        self.spool.keep_bounds()
 
     @rule(
         choice=CHOICE,
@@ -213,22 +240,35 @@ class SpoolModel(RuleBasedStateMachine):
             self.flipped.add((path, place))
             content[place] ^= by
             path.write_bytes(content)
+        self.spoiled.add(path)
         self._reckon(path)
-        self.after, self.in_flight = None, []
+        self.in_flight = []
 
     @precondition(lambda self: self.is_running)
     @rule()
     def crash(self) -> None:
         self._remember_drops()
         self.spool.after_fork_in_child()  # lets go of everything and writes nothing, as death does
-        self.is_running = False
+        self._end()
 
     @precondition(lambda self: self.is_running)
     @rule()
     def stop(self) -> None:
         self._remember_drops()
         self.spool.close()
+        self._end()
+
+    def _end(self) -> None:
+        """Wait for what lies on disk, and for that alone: memory is gone."""
         self.is_running = False
+        for path in self.spoiled:
+            self._reckon(path)
+        self.spoiled.clear()
+        again: set[int] = set()
+        for path in self.root.glob("*/*-*/*.seg"):
+            again.update(self.from_memory.intersection(numbers_in(path)))
+        assert len({self.place[number] for number in again}) <= 1, "more than one batch again"
+        self.waiting |= again
 
     def _remember_drops(self) -> None:
         self.dropped_before += self.spool.counts().dropped.get("cap", 0)

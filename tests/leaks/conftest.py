@@ -17,6 +17,7 @@ from leak_bare_probes import bare_probe
 from leak_bare_rig import guarded
 from leak_gemini import TellingGemini
 from leak_rows import Bait, baited
+from leak_spools import SpoolsKept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,17 +59,19 @@ def hunt(tmp_path_factory: pytest.TempPathFactory) -> Hunt:
     folder = tmp_path_factory.mktemp("hunt")
     bare_baits, backend_baits = bare_probe.baits(), backend_probe.baits()
     probed: dict[str, bytes] = {}
-    with TellingGemini() as gemini:
+    with TellingGemini() as gemini, SpoolsKept(folder / "spools", folder / "kept spools") as spools:
         with view_running(folder) as view:
-            with guarded(view.url) as (bare, raw):
+            with guarded(view.url, spools.spools) as (bare, raw):
                 for row, probe in bare_probe.by_row.items():
                     with bare.tracer.start_as_current_span("probe") as span:
                         probed[row] = span.get_span_context().span_id.to_bytes(8, "big")
                         probe(bare, bare_baits[row])
-            _play(folder, view.url, gemini, backend_baits)
+                spools.look()
+            _play(folder, view.url, gemini, backend_baits, spools.spools)
             raw["wire"], raw["pages and API"] = view.wire(), view.answers()
             raw["store files, while open"] = view.files()
         raw["store files"], raw["live stream"] = view.files(), view.live_stream()
+    raw["spool files"] = spools.content()
     raw["headers to the model"] = "\n".join(gemini.headers).encode()
     raw["own log lines of the backend"] = own_lines(folder / "backend.out").encode()
     raw["output of the view"] = (folder / "view.out").read_bytes()
@@ -76,13 +79,16 @@ def hunt(tmp_path_factory: pytest.TempPathFactory) -> Hunt:
     return Hunt(baits, probed, raw, "\n".join(gemini.asked))
 
 
-def _play(folder: Path, endpoint: str, gemini: TellingGemini, baits: dict[str, Bait]) -> None:
+def _play(
+    folder: Path, endpoint: str, gemini: TellingGemini, baits: dict[str, Bait], spools: Path
+) -> None:
     """Send everything down one backend, and end it, which delivers what it recorded."""
     words, variables = words_and_variables(baits)
     database = folder / "renovation.sqlite3"
     variables |= {
         "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
         "OTEL_LOG_LEVEL": "debug",
+        "TURNTRACE_SPOOL_DIR": str(spools),
         "GEMINI_BASE_URL": f"{gemini.url}{gemini_path(baits)}",
         "RENOVATION_DATABASE": str(database),
         "RENOVATION_MESSAGES_PER_MINUTE": "1000",

@@ -24,6 +24,7 @@ from turntrace.testing.taps import LogTap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Tracer
@@ -101,7 +102,7 @@ def clean_process() -> Iterator[None]:
 
 
 @contextmanager
-def guarded(endpoint: str) -> Iterator[tuple[Bare, dict[str, bytes]]]:
+def guarded(endpoint: str, spools: Path) -> Iterator[tuple[Bare, dict[str, bytes]]]:
     """Run the app on what ``configure()`` builds, instrumented; fill in what left beside the wire.
 
     On leaving, everything that was recorded has been sent to ``endpoint``.
@@ -110,7 +111,9 @@ def guarded(endpoint: str) -> Iterator[tuple[Bare, dict[str, bytes]]]:
     tap = LogTap(lines.append)
     raw: dict[str, bytes] = {}
     with clean_process():
-        telemetry = turntrace.configure(service_name=SERVICE, endpoint=endpoint, log_level="debug")
+        telemetry = turntrace.configure(
+            service_name=SERVICE, endpoint=endpoint, log_level="debug", spool_dir=str(spools)
+        )
         tap.install()
         try:
             turntrace.instrument("langgraph", "sqlalchemy", "httpx")

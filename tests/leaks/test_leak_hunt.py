@@ -35,6 +35,8 @@ def test_every_row_has_a_probe_and_every_probe_a_row() -> None:
         ("wire", b"chat gemini-2.5-flash"),
         ("wire", b"exception.stacktrace"),
         ("wire", b"GET localhost"),
+        ("spool files", b"exception.stacktrace"),
+        ("spool files", b"socket.io chat:user_message"),
         ("store files", b"socket.io chat:user_message"),
         ("store files, while open", b"socket.io chat:user_message"),
         ("pages and API", b"execute_tool search_products"),
@@ -55,6 +57,7 @@ def test_there_was_something_to_look_at_in(place: str, text: bytes, hunt: Hunt) 
 def test_what_was_recorded_on_the_bait_arrived_everywhere(row: str, hunt: Hunt) -> None:
     span_id = hunt.probed[row]
     assert span_id in hunt.raw["wire"]
+    assert span_id in hunt.raw["spool files"]
     assert span_id in hunt.raw["store files"]
     assert span_id.hex().encode() in hunt.raw["pages and API"]
 

@@ -30,6 +30,9 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("run", "turntrace.cli.run", "start an app traced, without a line of code in it"),
+    Command(
+        "spool", "turntrace.cli.spool", "show what waits on disk, and send what was left there"
+    ),
     Command("view", "turntrace.cli.view", "receive traces and show them, on one local port"),
 )
 

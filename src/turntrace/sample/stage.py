@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.trace import SpanKind
 
+from turntrace.atomic_count import ticks
 from turntrace.sample.rules import Facts, SamplingPolicy
 
 if TYPE_CHECKING:
@@ -28,8 +30,22 @@ class SampleStage:
     def __init__(self, policy: SamplingPolicy, following: Callable[[Span], None]) -> None:
         self._policy = policy
         self._following = following
-        self.sampled_out = 0
-        """Spans of traces that were not kept."""
+        self.forget()
+
+    def forget(self) -> None:
+        """Count anew, as a forked child does."""
+        self._ended = itertools.count()
+        self._sampled_out = itertools.count()
+
+    @property
+    def ended(self) -> int:
+        """How many spans came here."""
+        return ticks(self._ended)
+
+    @property
+    def sampled_out(self) -> int:
+        """How many of them were of traces that were not kept."""
+        return ticks(self._sampled_out)
 
     def decide(
         self,
@@ -50,11 +66,12 @@ class SampleStage:
         )
 
     def on_end(self, span: Span) -> None:
-        """Pass an ended span on if its trace is kept, count it otherwise."""
+        """Pass an ended span on if its trace is kept; count it, atomically, in any case."""
+        next(self._ended)
         if span.local_trace.verdict.keep:
             self._following(span)
         else:
-            self.sampled_out += 1
+            next(self._sampled_out)
 
 
 def _read_only(attributes: Mapping[str, object] | None) -> Mapping[str, object]:

@@ -15,7 +15,7 @@ from opentelemetry.propagators.textmap import (
     default_setter,
 )
 
-from turntrace.export import http_transport
+from turntrace.export.transport import http_transport
 from turntrace.failsafe import Guarded
 from turntrace.guard.propagation import GuardedPropagator
 

@@ -1,0 +1,1 @@
+"""Keeps finished spans on disk until a collector has acknowledged them."""
