@@ -39,7 +39,7 @@ class Handover:
     """
 
     def __init__(
-        self, *, writer: Writer, spool: Spool, memory: Overflow, delay_seconds: float
+        self, writer: Writer, spool: Spool, memory: Overflow, delay_seconds: float
     ) -> None:
         self._writer = writer
         self._spool = spool

@@ -308,12 +308,7 @@ class Shipper:
     def _work(self) -> None:
         if self._transport is None:
             assert self.spool is not None  # noqa: S101 - looked at when it was made
-            Handover(
-                writer=self,
-                spool=self.spool,
-                memory=self._memory,
-                delay_seconds=self._delay_seconds,
-            ).work()
+            Handover(self, self.spool, self._memory, self._delay_seconds).work()
             return
         Sender(
             source=self,

@@ -153,6 +153,7 @@ class Spool:
         )
         self.append = self._writer.append
         self.append_start = self._writer.append_start
+        self.prepare = self._writer.prepare
         self._begin()
         try:
             make_private(root)
@@ -256,11 +257,6 @@ class Spool:
         finally:
             self._settle(backlogs)
         return []
-
-    def prepare(self) -> None:
-        """Have the next segment ready, so that no thread of the app waits for it."""
-        with Guarded("spool"):
-            self._writer.prepare()
 
     def keep_bounds(self) -> None:
         """Drop the oldest where too much lies on disk; to be called once a second."""
