@@ -141,10 +141,19 @@ class Collector:
 
         Spans go through the spool, on a real disk, as in an app.
         """
+        import atexit
+        import shutil
+        import tempfile
+        from pathlib import Path
+
         from turntrace.export import assembly
         from turntrace.export.sender import Sender
         from turntrace.export.shipper import Shipper
 
+        # A new one each time, or the first run alone would draw the spool's secret.
+        spools = Path(tempfile.gettempdir(), f"turntrace-turn-{os.getpid():07}")
+        os.environ["TURNTRACE_SPOOL_DIR"] = str(spools)
+        atexit.register(shutil.rmtree, spools, ignore_errors=True)
         collector = self
 
         class InlineShipper(Shipper):

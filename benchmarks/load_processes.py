@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -55,11 +56,12 @@ def process(
 
 def clean_environment() -> dict[str, str]:
     """Return this environment without what configures us, and without proxies."""
-    return {
+    clean = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(_OURS) and not name.lower().endswith("_proxy")
     }
+    return {**clean, "XDG_STATE_HOME": tempfile.gettempdir()}  # no spool in anybody's home
 
 
 def first_line(running: subprocess.Popen[bytes]) -> str:

@@ -25,6 +25,7 @@ START_SECONDS, STOP_SECONDS, PAUSE_SECONDS = 60.0, 20.0, 0.002
 def started(stack: ExitStack, arguments: list[str], **more: str) -> None:
     """Start a process that ends with ``stack``."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "TURNTRACE_"))}
+    clean["XDG_STATE_HOME"] = tempfile.gettempdir()  # not in the home of whoever measures
     process = subprocess.Popen([sys.executable, *arguments], env={**clean, **more})  # noqa: S603 - ours
     stack.callback(process.wait, STOP_SECONDS)
     stack.callback(process.terminate)

@@ -154,14 +154,14 @@ def compare(rounds: int, seconds: float) -> None:
     """Play the rounds, each mode once in each."""
     figures: dict[str, list[dict[str, float]]] = {mode: [] for mode in MODES}
     words = [sys.executable, __file__, "--seconds", str(seconds), "--mode"]
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603 - this file
         [*words, "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:
         assert server.stdout is not None
         endpoint = f"http://127.0.0.1:{int(server.stdout.readline())}/v1/traces"
         for _ in range(rounds):
             for mode in MODES:
-                ran = subprocess.run(
+                ran = subprocess.run(  # noqa: S603 - this file
                     [*words, mode, "--endpoint", endpoint],
                     stdout=subprocess.PIPE,
                     text=True,

@@ -160,6 +160,9 @@ def test_a_span_that_ends_while_the_app_replaces_what_was_configured_for_now_is_
     sink(span)
     assert telemetry.force_flush(5.0)
     assert [len(request.resource_spans) for request in requests] == [1]
+    health = telemetry.health()
+    assert (health.ended, health.acknowledged, health.adds_up) == (1, 1, True)
+    assert early.health().adds_up
 
 
 def test_a_provider_that_is_there_already_is_said_with_what_to_do() -> None:

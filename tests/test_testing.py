@@ -318,6 +318,14 @@ def test_requests_are_captured_before_they_are_compressed(collector: OtlpCollect
         captured.assert_no_content("qz4711")
 
 
+def test_what_waits_on_disk_is_looked_at_too() -> None:
+    turntrace.configure(endpoint="http://127.0.0.1:9", schedule_delay_seconds=3600.0)
+    with capture() as captured, turntrace.turn("x"):
+        turntrace.bind(session_id="qz4712")
+    with pytest.raises(AssertionError, match=r"in the spool file \d+\.seg\n"):
+        captured.assert_no_content("qz4712")
+
+
 def test_requests_that_are_too_many_to_keep_make_the_check_fail() -> None:
     wire = Wire()
     for _ in range(3):

@@ -6,6 +6,7 @@ record ──▶ sample ──▶ guard ──▶ export: spool ──▶ shippe
 from __future__ import annotations
 
 import atexit
+import itertools
 import logging
 import os
 import threading
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from opentelemetry import trace as trace_api
 
 from turntrace import attributes as keys
+from turntrace.atomic_count import ticks
 from turntrace.errors import ConfigurationError
 from turntrace.export.assembly import build_shipper
 from turntrace.export.ledger import Health
@@ -36,10 +38,11 @@ from turntrace.settings import Settings, load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from turntrace.export.contract import SpanSink
     from turntrace.export.ledger import ExportCounts
-    from turntrace.record.span_record import AttributeValue
+    from turntrace.record.span_record import AttributeValue, SpanRecord
 
 logger = logging.getLogger("turntrace")
 
@@ -65,6 +68,7 @@ class Telemetry:
         self.policy = policy
         self._exporter = exporter
         self._sample = sample
+        self._inherited = itertools.count()
 
     def force_flush(self, timeout_seconds: float = 5.0) -> bool:
         """Send what has ended; True only if all of it was acknowledged within the time.
@@ -90,7 +94,13 @@ class Telemetry:
         if successor._exporter is None:
             self._exporter.shutdown(0.0)
         else:
-            self._exporter.hand_over(successor._exporter)
+            self._exporter.hand_over(successor._inherit)
+
+    def _inherit(self, record: SpanRecord) -> None:
+        """Take a span that ended before this pipeline was built, or while it was."""
+        next(self._inherited)
+        if self._exporter is not None:
+            self._exporter.offer(record)
 
     def export_counts(self) -> ExportCounts | None:
         """Return what became of the spans that reached the exporter; None while disabled."""
@@ -120,10 +130,16 @@ class Telemetry:
             waiting=counts.waiting,
             on_disk=counts.on_disk,
             handed_over=counts.handed_over,
-            ended=self._sample.ended,
+            ended=self._sample.ended + ticks(self._inherited),
         )
 
+    def spool_files(self) -> list[Path]:
+        """Return the files in which spans of this process wait, as of this moment."""
+        spool = getattr(self._exporter, "spool", None)
+        return [] if spool is None else spool.files()
+
     def _begin_in_child(self) -> None:
+        self._inherited = itertools.count()
         if self._sample is not None:
             self._sample.forget()
 

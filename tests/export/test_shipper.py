@@ -383,7 +383,7 @@ def test_what_is_handed_over_is_no_drop_and_the_heir_has_it(
     heir = make_exporter()
     exporter = make_exporter(schedule_delay_seconds=3600.0)
     ids = offer_some(exporter, 3)
-    exporter.hand_over(heir)
+    exporter.hand_over(heir.offer)
     ids += offer_some(exporter, 1)
     counts = exporter.counts()
     assert (counts.handed_over, dict(counts.dropped), counts.waiting) == (4, {}, 0)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from turntrace.errors import SpoolError
 from turntrace.export.shipper import Shipper
+from turntrace.export.spool.orphans import directories
 from turntrace.export.spool.place import spool_key
 from turntrace.export.spool.spool import Spool
 from turntrace.export.transport.http_transport import HttpTransport
@@ -56,7 +57,7 @@ def build_shipper(
     def on_segment() -> None:
         shipper.on_segment()
 
-    spool = _open_spool(settings, resource, on_segment)
+    spool, has_orphans = _open_spool(settings, resource, on_segment)
     is_sent_by_another = settings.shipper == "process" and spool is not None
     shipper = Shipper(
         transport=None if is_sent_by_another else transport,
@@ -67,15 +68,18 @@ def build_shipper(
         schedule_delay_seconds=settings.schedule_delay_seconds,
         adopt_seconds=adopt_seconds,
     )
-    if spool is not None and not is_sent_by_another and spool.has_neighbours():
+    if has_orphans and not is_sent_by_another:
         shipper.start()  # what a dead process left does not wait for our first span
     return shipper
 
 
 def _open_spool(
     settings: Settings, resource: Mapping[str, AttributeValue], on_segment: Callable[[], None]
-) -> Spool | None:
-    """Open the spool of this service and account, or say why spans are in memory only."""
+) -> tuple[Spool | None, bool]:
+    """Open the spool of this service and account, or say why spans are in memory only.
+
+    Returns it, and whether others have been there before, and may have left something.
+    """
     root = settings.spool_root
     if root is None:
         if not settings.spool_dir:
@@ -84,7 +88,7 @@ def _open_spool(
                 " directory (name a directory on a local disk); using memory only",
                 settings.spool_dir,
             )
-        return None
+        return None, False
     try:
         key = spool_key(
             root,
@@ -92,7 +96,8 @@ def _open_spool(
             endpoint=settings.traces_url,
             headers=settings.headers,
         )
-        return Spool(
+        has_orphans = bool(directories(root / key))
+        spool = Spool(
             root=root,
             key=key,
             resource=resource,
@@ -103,4 +108,5 @@ def _open_spool(
         )
     except SpoolError as error:
         _LOG.warning("turntrace: %s", error)
-        return None
+        return None, False
+    return spool, has_orphans

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from turntrace.export.ledger import ExportCounts
     from turntrace.record.span_record import SpanRecord
 
@@ -36,8 +38,11 @@ class SpanSink(Protocol):
         """
         ...
 
-    def hand_over(self, heir: SpanSink) -> None:
-        """Stop at once; ``heir`` gets what waits or still comes, and again what is being sent."""
+    def hand_over(self, heir: Callable[[SpanRecord], None]) -> None:
+        """Stop at once; ``heir`` gets what waits or still comes, and again what is being sent.
+
+        It is another sink's `offer`, or ends there; called by any thread.
+        """
         ...
 
     def counts(self) -> ExportCounts:

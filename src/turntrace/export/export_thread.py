@@ -25,7 +25,7 @@ class ExportThread:
     Args:
         work: Called again when it returns or raises.
         is_over: Whether the thread is to end instead.
-        finish: Called once, in the thread, at its end.
+        finish: Called in the thread at its end, when `is_running` says so already.
     """
 
     def __init__(
@@ -85,8 +85,8 @@ class ExportThread:
                     time.sleep(_PAUSE_SECONDS)
         finally:
             otel_context.detach(token)
-            self._finish()
             self._is_started.release()
+            self._finish()
             self._is_done.put(None)
 
 

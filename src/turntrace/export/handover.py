@@ -50,10 +50,10 @@ class Handover:
         """Let go at least every ``delay_seconds``, and at each flush, until it is time to end."""
         last = 0.0
         while self._writer.arm(is_busy=False):
-            flushes = self._hear_wishes()
+            flushes = self._hear_wishes(self._delay_seconds)
             pause_seconds = last + _SHORTEST_SECONDS - time.monotonic()
             if pause_seconds > 0 and not flushes:  # a flood: no directory for each segment
-                time.sleep(pause_seconds)
+                flushes = self._hear_wishes(pause_seconds)
             self._write_what_waits()
             self._spool.let_go()
             self._writer.tend()
@@ -61,13 +61,14 @@ class Handover:
             for flush in flushes:
                 _, in_memory = flush.mark
                 if self._memory.settled >= in_memory:  # else the caller's time runs out
-                    flush.done.put(None)
+                    flush.done.put(True)
 
-    def _hear_wishes(self) -> list[Flush]:
+    def _hear_wishes(self, wait_seconds: float) -> list[Flush]:
+        """Wait for the first wish, then take all there are."""
         flushes: list[Flush] = []
         wishes = self._writer.wishes
         try:
-            wish = wishes.get(timeout=self._delay_seconds)
+            wish = wishes.get(timeout=wait_seconds)
             while True:
                 if wish is not None:
                     flushes.append(wish)

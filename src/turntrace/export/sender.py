@@ -24,6 +24,7 @@ _MAX_RETRY_AFTER_SECONDS: Final = 300.0
 _MAX_WAIT_SECONDS: Final = 3600.0
 _LOOK_SECONDS: Final = 1.0
 _BUSY_SECONDS: Final = 0.002
+_MAX_BUSY_SECONDS: Final = 0.25
 _jitter: Final = random.Random()  # noqa: S311 - spreads load, guards nothing
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_jitter.seed)  # or all workers would try again together
@@ -35,8 +36,11 @@ class Flush(NamedTuple):
     mark: Any
     """What the source says to be there, opaque to the sender."""
 
-    done: queue.SimpleQueue[None]
-    """Where the caller waits."""
+    done: queue.SimpleQueue[bool]
+    """Where the caller waits; False: it took too long."""
+
+    deadline: float
+    """Until when, on the monotonic clock; the wish is forgotten then."""
 
 
 class Parcel(NamedTuple):
@@ -119,6 +123,7 @@ class Sender:
         self._attempt = 0
         self._next_tick = time.monotonic() + delay_seconds
         self._not_before = 0.0
+        self._busy_seconds = _BUSY_SECONDS
         self._is_told_to_wait = False
 
     def work(self) -> None:
@@ -171,16 +176,20 @@ class Sender:
         pending = []
         for flush in self._flushes:
             if self._source.is_settled(flush):
-                flush.done.put(None)
-            else:
+                flush.done.put(True)
+            elif time.monotonic() < flush.deadline:
                 pending.append(flush)
+            else:  # a wait that a signal handler outlasted does not end by itself
+                flush.done.put(False)
         self._flushes = pending
 
     def _send(self, *, everything: bool) -> None:
         parcel = self._parcel = self._parcel or self._pack(everything=everything)
         if parcel is None:  # somebody is in the middle of writing it
-            self._not_before = time.monotonic() + _BUSY_SECONDS
+            self._not_before = time.monotonic() + self._busy_seconds
+            self._busy_seconds = min(_MAX_BUSY_SECONDS, 2 * self._busy_seconds)
             return
+        self._busy_seconds = _BUSY_SECONDS
         sent = len(parcel.spans) - parcel.skipped
         outcome = self._transport.post(parcel.body) if sent else Outcome(Fate.TAKEN)
         self._complaints.hear(outcome, sent, parcel.skipped)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import _thread
 import itertools
 import math
-import os
 import queue
 import threading
 import time
 import uuid
-import weakref
 from collections import Counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +18,7 @@ from turntrace.attributes import SERVICE_INSTANCE_ID
 from turntrace.errors import ConfigurationError
 from turntrace.export.complaints import Complaints
 from turntrace.export.export_thread import ExportThread, bounded
+from turntrace.export.forking import restart_after_fork
 from turntrace.export.handover import Handover
 from turntrace.export.ledger import ExportCounts, Ledger
 from turntrace.export.overflow import IN_MEMORY, Overflow
@@ -31,9 +30,8 @@ from turntrace.record.record_format import ResourceEntry
 from turntrace.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from turntrace.export.contract import SpanSink
     from turntrace.export.spool.spool import Spool
     from turntrace.export.spool.stored_segment import SpooledSpan
     from turntrace.record.span_record import AttributeValue, SpanRecord
@@ -116,21 +114,23 @@ class Shipper:
         self._shutdown_is_under_way.acquire()
         self._shutdown_thread = 0
         self._shutdown_result: bool | None = None
-        self._heir: SpanSink | None = None
+        self._has_waited = False
+        self._given_up = itertools.count()
+        self._heir: Callable[[SpanRecord], None] | None = None
         self._reset()
-        _SHIPPERS.add(self)
+        restart_after_fork(self)
 
     def _reset(self) -> None:
         """Begin with nothing: no span, no thread, no lock that another thread might hold."""
         self._memory = Overflow(self._max_queue_size)
         self._ledger = Ledger()
         self._is_armed = False
-        self._thread = ExportThread(self._work, lambda: self._is_abandoned, self._hang_up)
+        self._thread = ExportThread(self._work, lambda: self._is_abandoned, self._wind_up)
         self.wishes: queue.SimpleQueue[Flush | None] = queue.SimpleQueue()
         self._offered = itertools.count()
         self._late = itertools.count()
         self._losses_reported = 0
-        self._is_abandoned = False
+        self._is_abandoned = self._is_settling = False
         self._next_tending = self._next_adoption = 0.0
 
     # The app's side: any thread, signal handlers and __del__ included.
@@ -150,7 +150,7 @@ class Shipper:
         if self._is_closed:
             next(self._late)
             if self._heir is not None:
-                self._heir.offer(record)
+                self._heir(record)
             return
         waiting = self._memory.add(record)
         self._thread.ensure()
@@ -178,12 +178,13 @@ class Shipper:
         with self._ledger.lock:
             memory = self._memory
             mark = (self.spool.mark() if self.spool else (), memory.settled + len(memory))
-            wish = Flush(mark, queue.SimpleQueue())
-        if not self.is_settled(wish):
+            wish = Flush(mark, queue.SimpleQueue(), deadline)
+        if not self.is_settled(wish) or self._is_settling:
             self._thread.ensure()
             self.wishes.put(wish)
             try:
-                wish.done.get(timeout=max(0.0, deadline - time.monotonic()))
+                if not wish.done.get(timeout=max(0.0, deadline - time.monotonic())):
+                    return False
             except queue.Empty:
                 return False
         losses = self._count_losses()
@@ -192,7 +193,7 @@ class Shipper:
         return is_complete
 
     def shutdown(self, timeout_seconds: float = 2.0) -> bool:
-        """Flush, then stop for good (see `SpanSink.shutdown`); 0.1 s over the time at most."""
+        """Flush, then stop for good (see `SpanSink.shutdown`); 0.1 s late, on a slow disk 0.7 s."""
         wait_seconds = bounded(timeout_seconds, 2.0)
         if next(self._shutdown_calls) == 0:  # atomic: of all callers, one is the first
             self._shutdown_thread = threading.get_ident()
@@ -209,7 +210,7 @@ class Shipper:
             self._shutdown_is_under_way.release()
         return bool(self._shutdown_result)
 
-    def hand_over(self, heir: SpanSink) -> None:
+    def hand_over(self, heir: Callable[[SpanRecord], None]) -> None:
         """Stop and leave what is unsent to ``heir`` (see `SpanSink.hand_over`)."""
         self._heir, self._is_abandoned = heir, True
         self.shutdown(0.0)
@@ -218,23 +219,34 @@ class Shipper:
         self._is_closed = True
         result = self._heir is None and self.force_flush(timeout_seconds)
         self._is_abandoned = True
-        is_done = True
         if self._thread.is_running():
             self.wishes.put(None)
             self._hang_up()
-            is_done = self._thread.wait(_GOODBYE_SECONDS)  # a daemon: at worst it ends with us
-        if is_done and self.spool is not None:
-            if self._heir is not None:
-                self._bequeath(self.spool, self._heir)
-            self.spool.close()
+            self._thread.wait(_GOODBYE_SECONDS)  # a daemon: at worst it ends with us
+        self._has_waited = True
+        self._wind_up()
         with self._ledger.lock:
             self._shutdown_result = not self._sweep() and result
 
-    def _bequeath(self, spool: Spool, heir: SpanSink) -> None:
+    def _wind_up(self) -> None:
+        """Give transport and spool up, when neither `shutdown` nor the thread needs them.
+
+        Both call it at their end; who is last does it.
+        """
+        self._hang_up()
+        if not self._has_waited or self._thread.is_running() or next(self._given_up):
+            return
+        if self.spool is not None:
+            if self._heir is not None:
+                self._bequeath(self.spool, self._heir)
+            self.spool.close()
+
+    def _bequeath(self, spool: Spool, heir: Callable[[SpanRecord], None]) -> None:
         """Give what lies in the spool to ``heir``; what dead processes left, it adopts itself."""
+        spool.stop_writing()  # what still comes goes to the heir directly
         while found := spool.read_own():
             for span in found:
-                heir.offer(span.record)
+                heir(span.record)
             spool.acknowledge(found[-1].position)
             with self._ledger.lock:
                 self._ledger.handed_over += len(found)
@@ -244,7 +256,7 @@ class Shipper:
         count = 0
         while (record := self._memory.pop()) is not None:
             if self._heir is not None:
-                self._heir.offer(record)
+                self._heir(record)
                 self._ledger.handed_over += 1
             else:
                 self._ledger.dropped["shutdown"] += 1
@@ -286,7 +298,8 @@ class Shipper:
             spool = self.spool.counts() if self.spool else _NO_SPOOL
             return self._ledger.rejected + self._count_dropped(spool).total()
 
-    def _after_fork_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
+        """Begin with nothing, as an instance of its own."""
         attributes = self._resource.attributes
         if SERVICE_INSTANCE_ID in attributes:  # the child is an instance of its own
             attributes = {**attributes, SERVICE_INSTANCE_ID: str(uuid.uuid4())}
@@ -364,9 +377,11 @@ class Shipper:
         spool = self.spool
         if spool is not None and outcome.fate is Fate.TAKEN:
             spool.has_been_answered = True
+        self._is_settling = True  # a flush that sees the one asks the thread about the other
         if spool is not None and last is not IN_MEMORY:
             spool.acknowledge(last)
         with self._ledger.lock:
+            self._is_settling = False
             if last is IN_MEMORY:
                 if self._shutdown_result is not None:
                     return  # shutdown has given them up already, and counted them
@@ -382,15 +397,3 @@ class Shipper:
 
 def _refuse(record: SpanRecord) -> None:
     """Stand for the spool that is not there."""
-
-
-_SHIPPERS: Final[weakref.WeakSet[Shipper]] = weakref.WeakSet()
-
-
-def _restart_in_child() -> None:
-    for shipper in list(_SHIPPERS):
-        shipper._after_fork_in_child()  # noqa: SLF001 - this module's own
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_restart_in_child)

@@ -38,6 +38,7 @@ _ADVICE = {
     "resource": "OTEL_RESOURCE_ATTRIBUTES and configure() set the resource: take it out there",
     "header": "context that is sent along holds ids: keep text out of baggage and trace state",
     "log line": "a log line of turntrace never holds content: please report it",
+    "spool": "a span that waits on disk holds it: capture() around the code in question names it",
     "request": "an exported request holds it: capture() around the code in question names the span",
 }
 
@@ -228,7 +229,7 @@ class Capture:
         self._spans.append(CapturedSpan(record, self._spans))
 
     def _places(self) -> Iterator[_Place]:
-        """Yield everything that left. A spool will be one more place here."""
+        """Yield everything that left."""
         for key, text in self._resource:
             yield _Place("resource", f"resource attribute {key!r}", text)
         for span in list(self._spans):
@@ -239,6 +240,10 @@ class Capture:
             yield _Place("header", f"outgoing header {name!r}", f"{name}: {value}")
         for number, body in enumerate(list(self._wire.bodies), start=1):
             yield _Place("request", f"export request {number}", body)
+        running = pipeline.running()
+        for path in running.spool_files() if running else ():
+            with contextlib.suppress(OSError):  # it was sent and removed just now
+                yield _Place("spool", f"the spool file {path.name}", path.read_bytes())
 
 
 _LAST: list[Capture] = []

@@ -152,6 +152,7 @@ def _environment(view_url: str, folder: Path) -> Mapping[str, str]:
         **os.environ,
         "OTEL_EXPORTER_OTLP_ENDPOINT": view_url,
         "OTEL_BSP_SCHEDULE_DELAY": "200",
+        "TURNTRACE_SPOOL_DIR": str((folder / "spool").resolve()),
         "RENOVATION_VIEW_URL": view_url,
         "RENOVATION_DATABASE": str(folder / "renovation.sqlite3"),
         "RENOVATION_LOG_LEVEL": os.environ.get("RENOVATION_LOG_LEVEL", "WARNING"),

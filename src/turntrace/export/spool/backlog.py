@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _LOST_FOR_GOOD: Final = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EIO, errno.EISDIR}
 )
+_OURS_TO_BEAR: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR})
+"""What says nothing of the file."""
 _MAX_FAILURES: Final = 10
 _NO_RESOURCE: Final = ResourceEntry(0)
 
@@ -207,6 +209,8 @@ class Backlog:
             self._on_frame(outcome)
 
     def _cannot_read(self, cursor: SegmentCursor, error: OSError) -> bool:
+        if error.errno in _OURS_TO_BEAR:
+            return False
         segment = cursor.segment
         before, failures = self._failures
         failures = failures + 1 if before is segment else 1

@@ -11,7 +11,7 @@ import time
 import zlib
 from typing import TYPE_CHECKING, Final
 
-from turntrace.export.spool.place import make_owned
+from turntrace.export.spool.place import make_owned, open_file
 
 try:
     import fcntl
@@ -108,7 +108,7 @@ class SpoolDirectory:
     def read_checkpoint(self) -> dict[int, int]:
         """Return up to which offset each segment was acknowledged; nothing if that is damaged."""
         try:
-            with (self.path / _CHECKPOINT).open("rb") as file:
+            with os.fdopen(open_file(self.path / _CHECKPOINT), "rb") as file:
                 checksum, _, told = file.read(_MAX_CHECKPOINT_BYTES).partition(b" ")
             if int(checksum) == zlib.crc32(told):
                 return {int(number): int(offset) for number, offset in json.loads(told).items()}
@@ -166,7 +166,7 @@ def sweep_unborn(parent: Path) -> None:
 def _locked(path: Path, flags: int) -> int:
     if fcntl is None:
         raise OSError(0, "no file locks")
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
+    descriptor = open_file(path, flags)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -25,6 +25,7 @@ class _Spool(Protocol):
     """What the bounds ask of a spool."""
 
     has_been_answered: bool
+    has_let_go: bool
 
     def backlogs(self) -> list[Backlog]: ...
     def books(self) -> Books: ...
@@ -57,7 +58,7 @@ class DiskBounds:
         if total > target:
             spool.adopt_to_drop()
             total -= _make_room(spool, files, total - target)
-        if not spool.has_been_answered:
+        if not (spool.has_been_answered or spool.has_let_go):
             self._keep_newest(spool)
         room = self._max_disk_bytes - total
         writer.room_bytes = writer.opened_bytes + writer.current_bytes() + room
@@ -119,21 +120,32 @@ class FoundFile(NamedTuple):
 
 
 def files_below(root: Path) -> Iterator[FoundFile]:
-    """Yield every segment below ``root`` that this user may see, in no order."""
+    """Yield every segment below ``root`` that this user may see, in no order; no link is followed.
+
+    What is no segment by its name, nobody here has written.
+    """
     for key in _entries(root):
-        for directory in _entries(key.path):
-            for entry in _entries(directory.path):
-                if entry.name.endswith(SEGMENT_SUFFIX):
+        for directory in _entries(key.path) if _is_directory(key) else ():
+            for entry in _entries(directory.path) if _is_directory(directory) else ():
+                number = entry.name.removesuffix(SEGMENT_SUFFIX)
+                is_numbered = number.isascii() and number.isdecimal()
+                if number != entry.name and (is_numbered or directory.name == QUARANTINE):
                     with contextlib.suppress(OSError):  # it was removed just now
                         found = entry.stat(follow_symlinks=False)
                         yield FoundFile(found.st_mtime_ns, Path(entry.path), found.st_size)
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    with contextlib.suppress(OSError):
+        return entry.is_dir(follow_symlinks=False)
+    return False
 
 
 def _entries(path: Path | str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(path) as entries:
             return list(entries)
-    except OSError:  # no directory, somebody else's, or gone
+    except OSError:  # somebody else's, or gone
         return []
 
 

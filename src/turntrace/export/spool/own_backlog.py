@@ -6,8 +6,8 @@ import contextlib
 import itertools
 from typing import TYPE_CHECKING
 
+from turntrace.atomic_count import ticks
 from turntrace.export.spool.backlog import Backlog
-from turntrace.export.spool.segment_file import ticks
 from turntrace.export.spool.stored_segment import StoredSegment
 
 if TYPE_CHECKING:

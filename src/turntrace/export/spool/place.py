@@ -57,8 +57,10 @@ _EXPLAINED: Final = {
 }
 
 
-def spool_error(path: Path, error: OSError) -> SpoolError:
+def spool_error(path: Path, error: OSError | ValueError) -> SpoolError:
     """Return what to raise when ``path`` cannot be used because of ``error``."""
+    if isinstance(error, ValueError):
+        return _unusable(path, "no file can have this name")
     why = _EXPLAINED.get(error.errno or 0) or os.strerror(error.errno or 0)
     return _unusable(path, why)
 
@@ -82,7 +84,7 @@ def spool_key(root: Path, *, service: str, endpoint: str, headers: Mapping[str, 
     account = sorted((name.lower(), value) for name, value in headers.items())
     try:
         secret = _secret(make_private(root))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise spool_error(root, error) from None
     told = msgspec.msgpack.encode([_utf8(service), _utf8(endpoint), [*map(repr, account)]])
     return hashlib.blake2b(told, key=secret, digest_size=16).hexdigest()
@@ -114,22 +116,55 @@ def make_owned(path: Path) -> Path:
     return path
 
 
+def open_file(path: Path, flags: int = 0) -> int:
+    """Open a file that is one for reading: not a link, nor a pipe that would be waited for.
+
+    Raises:
+        OSError: It is not, or cannot be opened.
+    """
+    flags |= os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    descriptor = os.open(path, flags, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no file")
+    return descriptor
+
+
+def _read_secret(path: Path) -> bytes | None:
+    """Return a secret that only this user may know; otherwise nothing, None if there is no file.
+
+    Raises:
+        OSError: This user may not read it.
+    """
+    try:
+        descriptor = open_file(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ELOOP, errno.ENXIO):
+            return b""
+        raise
+    try:
+        found = os.fstat(descriptor)
+        is_private = found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077
+        return os.read(descriptor, _SECRET_BYTES + 1) if is_private else b""
+    finally:
+        os.close(descriptor)
+
+
 def _secret(root: Path) -> bytes:
     """Return this user's secret of ``root``; of several processes that make one, one's stays."""
     path = root / f".secret-{os.geteuid()}"
     for _ in range(2):
-        try:
-            found = path.read_bytes()
-        except FileNotFoundError:
-            found = b""
-        if len(found) == _SECRET_BYTES:
+        found = _read_secret(path)
+        if found is not None and len(found) == _SECRET_BYTES:
             return found
         made = root / f".secret-{os.getpid()}-{secrets.token_hex(8)}"
         descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(secrets.token_bytes(_SECRET_BYTES))
-            if found:  # a damaged one: what lies under its keys is not found again
+            if found is not None:  # unusable: what lies under its keys is not found again
                 made.replace(path)
             else:
                 os.link(made, path)
@@ -137,7 +172,7 @@ def _secret(root: Path) -> bytes:
             continue
         finally:
             made.unlink(missing_ok=True)
-    return path.read_bytes()
+    return _read_secret(path) or b""
 
 
 def refuse_network(path: Path, mounts: Path = MOUNTS) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import stat
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Final
 
 from turntrace.errors import SpoolError
 from turntrace.export.spool.directory import SEGMENT_SUFFIX, SpoolDirectory
+from turntrace.export.spool.place import open_file
 from turntrace.export.spool.quarantine import QUARANTINE
 from turntrace.record.segment_reader import Damaged, Frame, Newer, SegmentReader, TornTail
 from turntrace.record.span_record import SpanRecord
@@ -23,7 +23,6 @@ except ImportError:  # no such locks on this platform
     fcntl = None  # type: ignore[assignment]
 
 LOCK: Final = "lock"
-CHECKPOINT: Final = "checkpoint"
 ANSWERED: Final = ".answered"
 _MAX_SEGMENT_BYTES: Final = 8 * 1024 * 1024
 _PROCESS: Final = re.compile(r"(\d{1,10})-[0-9a-f]{16}", re.ASCII)
@@ -192,7 +191,7 @@ def _look_at_process(path: Path, report: SpoolReport) -> ProcessReport | None:
     found = ProcessReport(
         directory=path.name, life=_life_of(path), pid=int(named[1]) if named else None
     )
-    checkpoint = _checkpoint_of(path)
+    checkpoint = SpoolDirectory(path, -1).read_checkpoint()
     for entry in segments:
         number = entry.name.removesuffix(SEGMENT_SUFFIX)
         is_numbered = number.isascii() and number.isdecimal()
@@ -206,7 +205,7 @@ def _life_of(path: Path) -> Life:
     if fcntl is None:
         return Life.UNKNOWN
     try:
-        descriptor = _opened(path / LOCK)
+        descriptor = open_file(path / LOCK)
     except OSError:
         return Life.UNKNOWN
     try:
@@ -219,13 +218,6 @@ def _life_of(path: Path) -> Life:
         return Life.DEAD
     finally:
         os.close(descriptor)
-
-
-def _checkpoint_of(path: Path) -> dict[int, int]:
-    with contextlib.suppress(OSError):
-        if stat.S_ISREG((path / CHECKPOINT).lstat().st_mode):
-            return SpoolDirectory(path, -1).read_checkpoint()
-    return {}
 
 
 def _look_at_segment(path: Path, offset: int, found: ProcessReport) -> None:
@@ -258,21 +250,8 @@ def _note_time(found: ProcessReport, end_ns: int) -> None:
 
 def _read(path: Path) -> tuple[bytes, int]:
     """Return what a segment holds, up to more than any writer of ours makes it, and its length."""
-    descriptor = _opened(path)
+    descriptor = open_file(path)
     try:
         return os.pread(descriptor, _MAX_SEGMENT_BYTES, 0), os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)
-
-
-def _opened(path: Path) -> int:
-    """Open a file that is one: not a link, nor a pipe that would be waited for.
-
-    Raises:
-        OSError: It is not, or cannot be opened.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(0, "no file")
-    return descriptor

@@ -8,6 +8,8 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from turntrace.atomic_count import ticks
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -136,8 +138,3 @@ class SegmentFile:
         if descriptor >= 0:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
-
-
-def ticks(counter: itertools.count[int]) -> int:
-    """Return how often ``next`` was called on a count from 0; only the repr tells without one."""
-    return int(repr(counter)[6:-1])

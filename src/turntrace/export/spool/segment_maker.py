@@ -123,17 +123,14 @@ class SegmentMaker:
     def discard(self) -> None:
         """Remove what was prepared and is not in use yet."""
         with contextlib.suppress(IndexError, OSError):
-            spare = self._spares.pop()
-            spare.close()
-            spare.path.unlink(missing_ok=True)
+            _remove(self._spares.pop())
 
     def _take_spare(self, home: Home) -> SegmentFile | None:
-        with contextlib.suppress(IndexError):
+        with contextlib.suppress(IndexError, OSError):
             spare = self._spares.pop()
             if spare.path.parent == home.path and spare.path.exists():
                 return spare
-            self._spares.append(spare)
-            self.discard()
+            _remove(spare)  # not put back: there may be another by now
         return None
 
     def make(self, after: SegmentFile | None) -> tuple[SegmentFile, int]:
@@ -178,8 +175,7 @@ class SegmentMaker:
             if os.write(segment.descriptor, beginning) != len(beginning):
                 raise short_write()
         except OSError:
-            segment.close()
-            segment.path.unlink(missing_ok=True)
+            _remove(segment)
             raise
         segment.size_bytes = len(beginning)
         return segment
@@ -191,6 +187,11 @@ class SegmentMaker:
             self._spares.pop().close()  # the file is the parent's
         if resource is not None:
             self.resource = dict(resource)
+
+
+def _remove(segment: SegmentFile) -> None:
+    segment.close()
+    segment.path.unlink(missing_ok=True)
 
 
 def short_write() -> OSError:

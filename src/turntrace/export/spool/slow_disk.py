@@ -8,8 +8,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from turntrace.atomic_count import ticks
 from turntrace.export.spool.direct_write import write_or_raise
-from turntrace.export.spool.segment_file import Position, ticks
+from turntrace.export.spool.segment_file import Position
 from turntrace.failsafe import Guarded
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from turntrace.errors import SpoolError
 from turntrace.export.spool.backlog import Backlog
 from turntrace.export.spool.counts import Books
 from turntrace.export.spool.disk_bounds import DiskBounds
-from turntrace.export.spool.orphans import MAX_ADOPTED, directories, orphans
+from turntrace.export.spool.orphans import MAX_ADOPTED, orphans
 from turntrace.export.spool.own_backlog import OwnBacklog
 from turntrace.export.spool.own_directories import OwnDirectories
 from turntrace.export.spool.place import MOUNTS, make_private, refuse_network, spool_error
@@ -43,8 +43,6 @@ BATCH_SPANS: Final = 512
 HELD_BYTES: Final = 1_000_000
 MAX_BATCH_BYTES: Final = 2 * 1024 * 1024
 _ANSWERED: Final = ".answered"
-
-_MAX_DRAIN_SECONDS: Final = 0.5
 
 
 class Spool:
@@ -154,6 +152,7 @@ class Spool:
         self.append = self._writer.append
         self.append_start = self._writer.append_start
         self.prepare = self._writer.prepare
+        self.stop_writing = self._writer.close
         self._begin()
         try:
             make_private(root)
@@ -161,7 +160,7 @@ class Spool:
             """The type of the file system, such as ``ext4``; empty where it is not known.
             What is on ``overlay`` dies with its container."""
             self._own.renew()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise spool_error(self._parent, error) from None
         self._has_been_answered = (self._parent / _ANSWERED).exists()
         self._bounds.keep(self)
@@ -173,7 +172,7 @@ class Spool:
         self._adopted: list[Backlog] = []
         self._left_alone: set[str] = set()
         self._prefers_own = False
-        self._has_let_go = False
+        self.has_let_go = False
 
     def _make_own(self, directory: SpoolDirectory) -> OwnBacklog:
         return OwnBacklog(
@@ -261,7 +260,7 @@ class Spool:
     def keep_bounds(self) -> None:
         """Drop the oldest where too much lies on disk; to be called once a second."""
         with Guarded("spool"):
-            self._give_up_quiet()
+            self._own.give_up_quiet()
             self._bounds.keep(self)
             for backlog in self._own.all():
                 backlog.forget_ended()
@@ -272,7 +271,7 @@ class Spool:
         if any(backlog.has_ready() for backlog in list(self._adopted)):
             return True
         return current is not None and current.has_ready(
-            lambda file: writer.is_full(file) if writer.current is file else file.is_quiet()
+            lambda file: writer.current is not file or writer.is_full(file)
         )
 
     def is_empty(self) -> bool:
@@ -291,15 +290,12 @@ class Spool:
         disk, delays it until the next call of this, or of `keep_bounds`.
         """
         with Guarded("spool"):
-            self._has_let_go = True
+            self.has_let_go = True
             current = self._own.current
             if current is not None and current.waiting_spans():
                 with contextlib.suppress(OSError, SpoolError):
                     self._own.let_go()
-            self._give_up_quiet()
-
-    def _give_up_quiet(self) -> None:
-        self._left_alone.update(self._own.give_up_quiet())
+            self._own.give_up_quiet()
 
     def acknowledge(self, position: Position) -> None:
         """Take the fate of the spans up to ``position`` for known; those of its directory only.
@@ -351,13 +347,9 @@ class Spool:
                 count += 1
         return count
 
-    def has_neighbours(self) -> bool:
-        """Tell whether other processes, dead or alive, have directories with the same key."""
-        return len(directories(self._parent)) > len(self._own.names())
-
     def adopt_to_drop(self) -> None:
         """Adopt, so that what has to go is in the books; not if another process sends."""
-        if not self._has_let_go:
+        if not self.has_let_go:
             self.adopt()
 
     def mark(self) -> Mark:
@@ -368,18 +360,25 @@ class Spool:
         """Tell whether all that was there at ``mark`` is acknowledged, dropped or handed over."""
         return mark.is_settled(self._own.all(), self._writer.slow_disk)
 
+    def files(self) -> list[Path]:
+        """Return the segments of this process that are on disk, or were a moment ago."""
+        return [segment.path for own in self._own.all() for segment in list(own.segments)]
+
     def counts(self) -> SpoolCounts:
         """Return the books; from any thread."""
-        return current_counts(self._books, self._writer, self._own.all(), list(self._adopted))
+        with self._books.lock:  # or what is adopted meanwhile would be on one side only
+            return current_counts(self._books, self._writer, self._own.all(), list(self._adopted))
 
     def close(self) -> None:
         """Stop writing and give the directories up; what is unacknowledged waits for the next."""
         with Guarded("spool"):
-            self._writer.close(_MAX_DRAIN_SECONDS)
+            self._writer.close()
             own = self._own.all()
             self._read_first([empty for empty in own if not empty.waiting_spans()], 1, 1)
             self._settle(own)
-            for backlog in self.backlogs():
+            is_quiet = self._writer.is_quiet() and all(backlog.is_quiet() for backlog in own)
+            # Who is still inside keeps the locks until the process ends: nobody reads there.
+            for backlog in self.backlogs() if is_quiet else self._adopted:
                 for directory in backlog.directories():
                     directory.remove()
 

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 5.0
-_TIMED_PLACES: Final = 15
-"""Of 16 writes, that at the place without one of these bits is timed."""
+_TIMED_PLACES: Final = 63
+"""Of 64 writes, that at the place without one of these bits is timed."""
 _PLACES_WHILE_ROLLING: Final = 64
+_MAX_DRAIN_SECONDS: Final = 0.5
+_MAX_LEAVE_ROUNDS: Final = 100
 _NOTHING: Final = SegmentFile(Path(), 0, -1, 0)
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
@@ -243,7 +245,12 @@ class SpoolWriter:
                 if self.current is segment:
                     return self._open(is_private=False)
             finally:
-                self._is_rolling.release()
+                self._end_rolling()
+
+    def _end_rolling(self) -> None:
+        self._is_rolling.release()
+        if self.is_closed:  # meanwhile, when `close` could not retire what was made
+            self.retire(self.current)
 
     def _place_in(self, segment: SegmentFile, last_place: int) -> int:
         """Enter ``segment`` and return the place, or -1 if there is none."""
@@ -360,13 +367,21 @@ class SpoolWriter:
         )
         self._retry_at = _monotonic() + self._pause_seconds
 
-    def close(self, timeout_seconds: float) -> None:
-        """Write what waits for a slow disk, for so long at most; then nothing more."""
+    def close(self) -> None:
+        """Write what waits for a slow disk, and let who is inside leave; for 0.6 s at most."""
         self.is_closing = True
-        self.slow_disk.close(timeout_seconds)
+        self.slow_disk.close(_MAX_DRAIN_SECONDS)
         self.is_closed = True
-        self.retire(self.current)
+        for _ in range(_MAX_LEAVE_ROUNDS):
+            self.retire(self.current)
+            if self.is_quiet():
+                break
+            time.sleep(0.001)
         self._maker.discard()
+
+    def is_quiet(self) -> bool:
+        """Tell whether no segment is in use, and nobody is inside one that was."""
+        return self.current is _NOTHING and not self._retired and not self._is_rolling.locked()
 
     def after_fork_in_child(self, resource: Mapping[str, AttributeValue] | None) -> None:
         """Close the parent's descriptors, and begin with nothing."""
