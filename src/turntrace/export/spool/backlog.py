@@ -133,7 +133,11 @@ class Backlog:
         name = segment.path.parent.name
         is_whole = True
         ordinal = segment.acknowledged_spans
-        for record in (file.records or [])[ordinal:]:
+        records = (file.records or [])[ordinal:]
+        if not is_long and answer.has_room_for(len(records), 0):
+            answer.take_all(name, segment.number, ordinal, records, self.resource)
+            ordinal, records = ordinal + len(records), []
+        for record in records:
             if answer.is_full():
                 is_whole = False
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -16,13 +17,14 @@ from turntrace.record.segment_reader import (
 from turntrace.record.span_record import SpanRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from turntrace.export.spool.segment_file import SegmentFile
     from turntrace.record.record_format import ResourceEntry
     from turntrace.record.segment_reader import Outcome
 
+_SPANS_PER_BREATH: Final = 16
 MAX_SEGMENT_BYTES: Final = 8 * 1024 * 1024
 """What is read of one file; no writer of ours makes one nearly as long."""
 
@@ -47,10 +49,34 @@ class Answer:
         self.room_bytes = max_bytes
 
     def take(self, span: SpooledSpan, size_bytes: int) -> None:
-        """Add a span."""
+        """Add a span; now and then, let whoever waits for the GIL have it."""
         self.spans.append(span)
+        if not len(self.spans) % _SPANS_PER_BREATH:
+            time.sleep(0)
         self._room_records -= 1
         self.room_bytes -= size_bytes
+
+    def take_all(
+        self,
+        directory: str,
+        segment: int,
+        ordinal: int,
+        records: Sequence[SpanRecord],
+        resource: ResourceEntry,
+    ) -> None:
+        """Add what is in memory behind the span ``ordinal``; there must be room for it.
+
+        In one go: nobody gets the GIL meanwhile, so it has to be quick.
+        """
+        make = tuple.__new__
+        self.spans += [
+            make(
+                SpooledSpan,
+                (make(Position, (directory, segment, 0, place)), record, resource),
+            )
+            for place, record in enumerate(records, ordinal + 1)
+        ]
+        self._room_records -= len(records)
 
     def is_full(self) -> bool:
         """Tell whether nothing more fits."""
