@@ -15,6 +15,7 @@ from turntrace.export.spool.direct_write import direct_write, write_or_raise
 from turntrace.export.spool.segment_file import SegmentFile, StartFrame
 from turntrace.export.spool.segment_maker import short_write
 from turntrace.export.spool.slow_disk import Delayed, SlowDisk
+from turntrace.failsafe import Guarded, swallowed
 from turntrace.record.record_format import MAX_SCOPES, pack_span, pack_start
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ _MAX_LEAVE_ROUNDS: Final = 100
 _NOTHING: Final = SegmentFile(Path(), 0, -1, 0)
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
-
-_monotonic = time.monotonic
 
 
 class SpoolWriter:
@@ -117,6 +116,9 @@ class SpoolWriter:
                 at = self._put(segment, place, Delayed(frame, scope, record), written=written)
             else:
                 segment.count_no_span()
+        except Exception as error:  # noqa: BLE001 - a signal handler's, in the middle
+            swallowed("an append", error)
+            return segment.position  # it counts here; what was not written is missed
         finally:
             segment.leave()
         if is_in_place or written >= 0:
@@ -151,6 +153,9 @@ class SpoolWriter:
         segment, place = entered
         try:
             at = self._put(segment, place, entry, write)
+        except Exception as error:  # noqa: BLE001 - as above
+            swallowed("an append", error)
+            at = segment.position
         finally:
             segment.leave()
         return self._conclude(segment, place, at)
@@ -202,19 +207,20 @@ class SpoolWriter:
         if place & _TIMED_PLACES:
             written = self._write(descriptor, frame, size)
         else:
-            started = _monotonic()
+            started = time.monotonic()
             written = self._write(descriptor, frame, size)
-            if self.slow_disk.note(_monotonic() - started):
+            if self.slow_disk.note(time.monotonic() - started):
                 self.current.direct_bytes = -1
         # It says no reason; a second try does, or there was none.
         return write_or_raise(descriptor, frame, size) if written < 0 else written
 
     def _conclude(self, segment: SegmentFile, place: int, at: Position | str) -> Position | str:
         """Do what is to be done when the segment was left."""
-        if isinstance(at, str):
-            self.retire(segment)  # its last frame is torn, or may be
-        if place in (0, self._last_place):
-            self._on_segment()
+        with Guarded("an append"):
+            if isinstance(at, str):
+                self.retire(segment)  # its last frame is torn, or may be
+            if place in (0, self._last_place):
+                self._on_segment()
         return at
 
     def _answer(self, at: Position | str) -> Position | None:
@@ -267,7 +273,7 @@ class SpoolWriter:
         """Return why there is to be no further segment now, or an empty text."""
         if self.is_closed:
             return "closed"
-        if _monotonic() < self._retry_at:
+        if time.monotonic() < self._retry_at:
             return self._why_paused
         is_full = self.opened_bytes + self.current_bytes() >= self.room_bytes
         return "cap" if is_full else ""
@@ -312,7 +318,7 @@ class SpoolWriter:
                 self._is_rolling.release()
 
     def retire_current(self, *, is_full: bool = False) -> None:
-        """Take the segment in use out of use if there are spans in it; or only if it is full."""
+        """Take the segment in use out of use if spans are in it; or only if it is full."""
         segment = self.current
         if segment is not _NOTHING and (self.is_full(segment) if is_full else segment.spans()):
             self.retire(segment)
@@ -331,14 +337,12 @@ class SpoolWriter:
     def close_quiet(self) -> None:
         """Close the descriptors of segments out of use that nobody is in any more."""
         for _ in range(len(self._retired)):
-            try:
+            with contextlib.suppress(IndexError):  # another thread was quicker
                 segment = self._retired.popleft()
-            except IndexError:  # another thread was quicker
-                return
-            if segment.is_quiet():
-                segment.close()
-            else:
-                self._retired.append(segment)
+                if segment.is_quiet():
+                    segment.close()
+                else:
+                    self._retired.append(segment)
 
     def is_final(self, segment: SegmentFile) -> bool:
         """Tell whether nothing will be written to ``segment`` any more."""
@@ -362,10 +366,9 @@ class SpoolWriter:
         number = getattr(error, "errno", None)
         self._why_paused = "disk_full" if number in _FULL else "io_error"
         self.failures[errno.errorcode.get(number or 0, type(error).__name__)] += 1
-        self._pause_seconds = min(
-            _LONGEST_PAUSE_SECONDS, max(_FIRST_PAUSE_SECONDS, 2 * self._pause_seconds)
-        )
-        self._retry_at = _monotonic() + self._pause_seconds
+        longer = max(_FIRST_PAUSE_SECONDS, 2 * self._pause_seconds)
+        self._pause_seconds = min(_LONGEST_PAUSE_SECONDS, longer)
+        self._retry_at = time.monotonic() + self._pause_seconds
 
     def close(self) -> None:
         """Write what waits for a slow disk, and let who is inside leave; for 0.6 s at most."""
