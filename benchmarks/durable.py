@@ -22,22 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import set_span_in_context
 
+from span import ATTRIBUTES
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROUNDS = 60
 SPANS_PER_ROUND = 1_000
 GOAL_MICROSECONDS = 7.0
-ATTRIBUTES = {
-    "db.system.name": "postgresql",
-    "db.query.summary": "SELECT chat_messages",
-    "db.operation.name": "SELECT",
-    "db.collection.name": "chat_messages",
-    "server.address": "localhost",
-    "server.port": 5432,
-    "db.query.duration_ms": 1.25,
-    "session.id": "0d9f6a4e-97a5-4c2e-9d5d-6b8d2c8a7f10",
-}
 
 
 def contenders(root: Path) -> dict[str, tuple[Any, Callable[[], None]]]:

@@ -23,6 +23,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from span import ATTRIBUTES
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -30,16 +32,6 @@ TICK_SECONDS = 0.001
 SPANS_PER_TICK = 3
 GOAL_MILLISECONDS = 0.7
 MODES = ("idle", "turntrace", "official")
-ATTRIBUTES = {
-    "db.system.name": "postgresql",
-    "db.query.summary": "SELECT chat_messages",
-    "db.operation.name": "SELECT",
-    "db.collection.name": "chat_messages",
-    "server.address": "localhost",
-    "server.port": 5432,
-    "db.query.duration_ms": 1.25,
-    "session.id": "0d9f6a4e-97a5-4c2e-9d5d-6b8d2c8a7f10",
-}
 
 
 def serve() -> None:
