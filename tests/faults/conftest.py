@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import IS_QUICK
+from harness import HERE, IS_QUICK
 from reliability import table, write_page
 
 if TYPE_CHECKING:
@@ -22,6 +22,23 @@ IS_RECORDING = os.environ.get("RECORD", "0") not in ("", "0")
 def tell(request: pytest.FixtureRequest) -> Callable[[Result], None]:
     """Return how a case adds its result to the table, before it claims anything of it."""
     return request.config.stash.setdefault(_RESULTS, []).append
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave what is for the full run out of the quick one: a skip means that something lacks."""
+    if not IS_QUICK:
+        return
+    left_out = [
+        item
+        for item in items
+        if item.path.parent == HERE
+        and (
+            item.get_closest_marker("skip")  # no case of it is a quick one
+            or any(mark.args[0] is True for mark in item.iter_markers("skipif"))
+        )
+    ]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_terminal_summary(
